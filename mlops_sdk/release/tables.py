@@ -1,0 +1,108 @@
+"""What a declared table is, as data: the form in which declarations enter a lock and a fingerprint.
+
+Written by the description of a release's state, read by everything that plans, builds or cuts tables. It
+must not import SQLAlchemy or know SQL beyond carrying expressions as they were written.
+"""
+
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from mlops_sdk.release.value import Value
+
+TableKind = Literal["derived", "forked", "shared"]
+Policy = Literal["carry", "rederive", "discard"]
+
+
+class ColumnSpec(Value):
+    """One column. `type` is Postgres's normalised name, such as `integer` or `timestamp with time zone`."""
+
+    name: str
+    type: str
+    nullable: bool = False
+    default: str | None = None  # a SQL expression, as written
+    identity: Literal["always", "by default"] | None = None
+    generated: str | None = None  # the expression of a stored generated column
+
+
+class IndexColumn(Value):
+    """A column or expression of an index, with its operator class such as `vector_cosine_ops`."""
+
+    expression: str
+    opclass: str | None = None
+
+
+class IndexSpec(Value):
+    """One index. `options` are storage parameters such as `m`, `where` is a partial index's condition."""
+
+    name: str
+    method: str
+    columns: tuple[IndexColumn, ...]
+    unique: bool = False
+    options: dict[str, str] = Field(default_factory=dict)
+    where: str | None = None
+
+
+class ForeignKeySpec(Value):
+    """A reference from `columns` to `references` of `table`, a forked table of the same state."""
+
+    name: str
+    columns: tuple[str, ...]
+    table: str
+    references: tuple[str, ...]
+    on_delete: str | None = None
+    on_update: str | None = None
+
+
+class SourceSpec(Value):
+    """A table of the source database, and the query whose text result is its watermark."""
+
+    name: str
+    watermark: str
+
+
+class BuilderSpec(Value):
+    """The code that fills a derived table.
+
+    `entry` is `package.module:function`, `digest` covers the project's sources that it imports,
+    `requirements` the locked versions of the third-party distributions that those import.
+    """
+
+    entry: str
+    digest: str
+    requirements: dict[str, str] = Field(default_factory=dict)
+
+
+class UniqueSpec(Value):
+    """A unique constraint other than the primary key."""
+
+    name: str
+    columns: tuple[str, ...]
+
+
+class TableSpec(Value):
+    """One declared table. What belongs to other kinds than its own is empty."""
+
+    name: str
+    kind: TableKind
+    columns: tuple[ColumnSpec, ...]
+    primary_key: tuple[str, ...]
+    unique: tuple[UniqueSpec, ...] = ()
+    indexes: tuple[IndexSpec, ...] = ()
+    foreign_keys: tuple[ForeignKeySpec, ...] = ()
+    # derived: exactly what it is built from
+    builder: BuilderSpec | None = None
+    models: tuple[str, ...] = ()  # keys of the manifest's models
+    tables: tuple[str, ...] = ()  # derived tables of the same state
+    sources: tuple[SourceSpec, ...] = ()
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    # forked: what a rollback does with rows written meanwhile, and who may write while traffic shifts
+    policy: Policy | None = None
+    writer: str = "current"
+
+    def column(self, name: str) -> ColumnSpec:
+        """The column of that name. Raises KeyError if there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)

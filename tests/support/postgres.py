@@ -1,0 +1,117 @@
+"""A real Postgres for tests: one server a test process, a fresh database a test.
+
+    pytest_plugins = ["tests.support.postgres"]
+
+`postgres_server` starts once a session (a few seconds) on a free port with its files in a folder of
+its own; `postgres_database` is an empty database that lives as long as the test. The server ends
+with the test process, also when that is killed.
+"""
+
+import os
+import secrets
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from mlops_sdk.platform.ports import free_ports
+from mlops_sdk.platform.postgres import PASSWORD_KEY, SUPERUSER, remove_data, server_command
+
+ROOT = Path(__file__).parents[2]
+_START_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A running server on 127.0.0.1; `password` is that of the superuser."""
+
+    port: int
+    password: str
+    folder: Path
+
+    def conninfo(
+        self, database: str = "postgres", *, user: str = SUPERUSER, password: str | None = None
+    ) -> str:
+        """Connection string for `database`, as the superuser unless told otherwise."""
+        return make_conninfo(
+            "",
+            host="127.0.0.1",
+            port=self.port,
+            dbname=database,
+            user=user,
+            password=password or self.password,
+            connect_timeout=10,
+        )
+
+
+@dataclass(frozen=True)
+class PostgresDatabase:
+    """An empty database of `server`."""
+
+    server: PostgresServer
+    name: str
+
+    def conninfo(self, *, user: str = SUPERUSER, password: str | None = None) -> str:
+        """Connection string for this database, as the superuser unless told otherwise."""
+        return self.server.conninfo(self.name, user=user, password=password)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A server without durability (fsync off), for this test process alone."""
+    folder = Path(tempfile.mkdtemp(prefix="mlops-test-postgres-"))
+    folder.chmod(0o711)
+    server = PostgresServer(free_ports(1)[0], secrets.token_urlsafe(16), folder / "postgres")
+    log = (folder / "log").open("wb")
+    process = subprocess.Popen(
+        [*server_command(server.folder, server.port), "--fast-and-unsafe"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), PASSWORD_KEY: server.password},
+        stdout=log,
+        stderr=log,
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        _wait_until_ready(server, process, folder / "log")
+        yield server
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+        log.close()
+        remove_data(server.folder)
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+
+
+@pytest.fixture
+def postgres_database(postgres_server: PostgresServer) -> Iterator[PostgresDatabase]:
+    """A fresh, empty database; it is dropped afterwards, whoever is still connected."""
+    name = f"t_{secrets.token_hex(6)}"
+    with psycopg.connect(postgres_server.conninfo(), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} STRATEGY wal_log").format(sql.Identifier(name)))
+    yield PostgresDatabase(postgres_server, name)
+    with psycopg.connect(postgres_server.conninfo(), autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _wait_until_ready(server: PostgresServer, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while True:
+        if process.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"Postgres did not start:\n{log.read_text(encoding='utf-8', errors='replace')}")
+        try:
+            psycopg.connect(server.conninfo()).close()
+            return
+        except psycopg.OperationalError:
+            time.sleep(0.05)
+
+
+__all__ = ["PostgresDatabase", "PostgresServer", "postgres_database", "postgres_server"]

@@ -51,7 +51,12 @@ class _Settings(BaseModel):
     @field_validator(*_JSON_FIELDS, mode="before", check_fields=False)
     @classmethod
     def _from_json(cls, value: object) -> object:
-        return json.loads(value) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError("not valid JSON") from None
 
     @classmethod
     def parse(cls, values: Mapping[str, str] = os.environ, *, where: str = "the process environment") -> Self:
@@ -63,7 +68,7 @@ class _Settings(BaseModel):
         wanted = {name: BY_FIELD[name] for name in cls.model_fields}
         given = {name: values[key.name] for name, key in wanted.items() if values.get(key.name)}
         faults = [
-            f"{key.name}: missing; it is {key.doc}, from {key.source}"
+            f"{key.name}: missing ({key.doc}); {key.source}"
             for name, key in wanted.items()
             if key.required and name not in given
         ]
@@ -71,7 +76,7 @@ class _Settings(BaseModel):
             settings = cls(**given)
         except ValidationError as error:
             faults += [
-                f"{wanted[name].name}: {detail['msg']}; it is {wanted[name].doc}, from {wanted[name].source}"
+                f"{wanted[name].name}: {detail['msg']} ({wanted[name].doc}); {wanted[name].source}"
                 for detail in error.errors(include_input=False, include_url=False, include_context=False)
                 if (name := str(detail["loc"][0])) in given
             ]

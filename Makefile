@@ -1,0 +1,53 @@
+# Two commands matter: `make demo` and `make test`. Each installs what it needs, and works a second time.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+# pytest-xdist: two processes suit two cores and the memory of two platforms side by side.
+TEST_PROCESSES ?= 2
+
+.PHONY: help setup venv demo test test-fast lint bench down clean lock
+
+help:
+	@echo "make setup      .venv from the lock, and the Pulumi engine"
+	@echo "make demo       from a manifest to a served recommendation and back, on this machine"
+	@echo "make test       lint, types, layers, and the tests of every level"
+	@echo "make test-fast  the same without the acceptance tests"
+	@echo "make bench      what starting and importing cost; writes docs/benchmarks.md"
+	@echo "make down       stop everything that the environment 'local' runs"
+	@echo "make clean      down, then remove its data and the demo's locks"
+	@echo "make lock       renew requirements/lock.txt from pyproject.toml"
+
+venv:
+	@$(PYTHON) -P mlops_sdk/platform/dependencies.py --link .venv
+
+setup: venv
+	@.venv/bin/python -m mlops_sdk.stack.engine
+
+demo: setup
+	@.venv/bin/python -m tools.demo
+
+lint: venv
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy mlops_sdk infra pipelines tools
+	.venv/bin/lint-imports
+
+test: setup lint
+	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup tests
+
+test-fast: setup lint
+	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup tests --ignore tests/acceptance
+
+bench: setup
+	.venv/bin/python -m tools.bench
+
+down:
+	@if [ -x .venv/bin/mlops ]; then .venv/bin/mlops down local; else echo "nothing runs: there is no .venv"; fi
+
+clean:
+	@if [ -x .venv/bin/mlops ]; then .venv/bin/mlops down local --delete-data --yes; fi
+	rm -rf .mlops
+	rm -f stacks/releases/v0.0.1.lock.yaml stacks/releases/v0.0.2.lock.yaml
+
+lock: venv
+	@.venv/bin/python -m tools.lock

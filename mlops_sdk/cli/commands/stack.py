@@ -1,0 +1,36 @@
+"""`mlops stack env|sync ENV`: Pulumi's own view of an environment."""
+
+import shlex
+
+import typer
+
+from mlops_sdk.cli.options import Environment, Form, Output
+from mlops_sdk.cli.output import emit, say
+
+app = typer.Typer(help="What bare `pulumi` needs, and stack config from the ledger.", no_args_is_help=True)
+
+
+@app.command("env")
+def env(environment: Environment, output: Output = Form.table) -> None:
+    """Print the variables that bare `pulumi` needs: eval "$(mlops stack env ENV)"."""
+    from mlops_sdk.release.project import load_project
+    from mlops_sdk.stack.drive import Stack
+
+    variables = Stack(load_project(), environment).env_vars()
+
+    def show() -> None:
+        for name, value in variables.items():
+            say(f"export {name}={shlex.quote(value)}")
+
+    emit(variables, output, show)
+
+
+@app.command("sync")
+def sync(environment: Environment) -> None:
+    """Render the release section of stack config anew from the ledger, which owns those facts."""
+    from mlops_sdk.release.project import load_project
+    from mlops_sdk.rollout.session import open_session
+
+    with open_session(load_project(), environment) as session:
+        changed = session.render_config()
+    say(f"{environment}: stack config {'was rendered from the ledger' if changed else 'agrees with the ledger'}")

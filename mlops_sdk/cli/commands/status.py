@@ -1,0 +1,36 @@
+"""`mlops status ENV`: what is live, what runs, and whether the two agree."""
+
+from mlops_sdk.cli.options import Environment, Form, Output
+from mlops_sdk.cli.output import emit, say, table
+
+
+def status(environment: Environment, output: Output = Form.table) -> None:
+    """Show the live release, the releases that are kept, the platform's processes and addresses."""
+    from mlops_sdk.release.project import load_project
+    from mlops_sdk.rollout.ask import status as ask
+
+    answer = ask(load_project(), environment)
+
+    def show() -> None:
+        say(f"live       {answer['live'] or 'nothing'}")
+        if answer["hold"]:
+            say(f"hold       {answer['hold']}")
+        for name, address in answer["addresses"].items():
+            say(f"{name:<10} {address}")
+        say("")
+        table(
+            ("RELEASE", "DIGEST", "SLOT", "SERVICE", "MODELS"),
+            [
+                (r["release"], r["digest"][7:19], r["slot"], r["service"], r["models"])
+                for r in answer["releases"]
+            ],
+            empty="no release yet: `mlops deploy stacks/releases/TAG.yaml`",
+        )
+        say("")
+        table(
+            ("PROCESS", "STATE", "PID"),
+            [(p["name"], p["state"], str(p["pid"] or "-")) for p in answer["processes"]],
+            empty="no process runs",
+        )
+
+    emit(answer, output, show)

@@ -1,0 +1,6 @@
+"""From a lock to a live release and back: plan, explain, apply, verify.
+
+`plan` and `explain` are pure. What talks to servers is `observe`, `apply` and `verify`; `session` is the one place
+that wires a project, an environment and their servers together. Nothing here knows of terminals: progress
+goes to a callable that the caller gives.
+"""

@@ -1,0 +1,143 @@
+"""From a manifest to its lock: the one place where refs and aliases are resolved.
+
+An existing lock is used, never resolved again, unless a person asks for it; nothing later resolves anything.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mlops_sdk.errors import InputError, PolicyError
+from mlops_sdk.platform.checkout import ensure_checkout, snapshot
+from mlops_sdk.platform.dependencies import ensure as ensure_dependencies
+from mlops_sdk.registry.client import Registry
+from mlops_sdk.release.digest import digest_of_bytes
+from mlops_sdk.release.lock import Lock, LockedCode, LockedModel, LockedState, Smoke
+from mlops_sdk.release.lock_file import lock_path, read_lock, write_lock
+from mlops_sdk.release.manifest import Manifest, ModelRef
+from mlops_sdk.release.manifest_file import load_manifest
+from mlops_sdk.release.project import Project
+from mlops_sdk.rollout.child import ReleaseCode
+from mlops_sdk.rollout.code import DEPENDENCY_LOCK, file_at, lockable
+from mlops_sdk.rollout.progress import Note, Report, silent
+from mlops_sdk.rollout.session import open_session, registry_of
+
+
+def lock_manifest(
+    project: Project,
+    environment: str,
+    path: Path,
+    *,
+    update: bool = False,
+    allow_dirty: bool = False,
+    report: Report = silent,
+) -> Lock:
+    """Return the lock of the manifest at `path`, made and written beside it where there is none.
+
+    Models are asked of the project's registry, which `environment` names where the project has none of its own.
+    Raises ManifestError, NotFoundError (ref, model, version, alias), UnreachableError (MLflow), PolicyError (uncommitted
+    changes; `update` of a tag that a ledger knows), InputError (the manifest changed after it was locked).
+    """
+    manifest = load_manifest(path)
+    target = lock_path(path)
+    if target.exists() and not update:
+        return _existing(manifest, path, target)
+    if update and target.exists():
+        _refuse_bound(project, environment, manifest.release)
+    lock = _resolve(project, environment, manifest, allow_dirty=allow_dirty, report=report)
+    write_lock(target, lock)
+    report(Note(f"locked {lock.release} as {lock.digest[:19]} in {target.name}"))
+    return lock
+
+
+def _existing(manifest: Manifest, path: Path, target: Path) -> Lock:
+    lock = read_lock(target)
+    if lock.manifest != manifest.document_digest():
+        raise InputError(
+            f"the manifest was changed after {target.name} was made",
+            where=str(path),
+            remedy="undo the change, or resolve it anew: `mlops lock --update FILE`",
+        )
+    return lock
+
+
+def _refuse_bound(project: Project, environment: str, release: str) -> None:
+    with open_session(project, environment) as session:
+        bound = next((b for b in session.ledger.bindings() if b.release == release), None)
+    if bound:
+        raise PolicyError(
+            f"{release} is in the ledger of {environment}, and a release never changes",
+            remedy="give the new combination a tag of its own",
+        )
+
+
+def release_code(project: Project, commit: str, report: Report = silent) -> ReleaseCode:
+    """Return the checkout and dependency environment of `commit`, made where they are missing."""
+    checkout = ensure_checkout(project.root, commit)
+    python = ensure_dependencies(
+        project.root, file_at(project.root, commit, DEPENDENCY_LOCK), report=lambda line: report(Note(line))
+    )
+    return ReleaseCode(checkout=checkout, python=python)
+
+
+def _resolve(
+    project: Project, environment: str, manifest: Manifest, *, allow_dirty: bool, report: Report
+) -> Lock:
+    found = lockable(
+        project.root,
+        manifest.code.ref,
+        allow_dirty=allow_dirty,
+        snapshot=lambda root: snapshot(root, manifest.release),
+    )
+    code = release_code(project, found.commit, report)
+    registry = registry_of(project, environment)
+    cache = project.root / ".mlops" / "models"
+    # Asking the registry and importing release code wait for different things.
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        state = pool.submit(_describe_state, code, manifest.state) if manifest.state else None
+        models = {
+            key: pool.submit(_lock_model, registry, reference, code, cache)
+            for key, reference in manifest.models.items()
+        }
+        locked = {key: future.result() for key, future in models.items()}
+        locked_state = state.result() if state else None
+    for key, model in locked.items():
+        report(Note(f"model {key} = {model.name} version {model.version}"))
+    return Lock(
+        schema=1,
+        release=manifest.release,
+        app=project.app,
+        code=LockedCode(
+            ref=manifest.code.ref,
+            commit=found.commit,
+            tree=found.tree,
+            dirty=found.dirty,
+            dependencies=digest_of_bytes(file_at(project.root, found.commit, DEPENDENCY_LOCK)),
+        ),
+        models=locked,
+        state=locked_state,
+        service=manifest.service,
+        parameters=manifest.parameters,
+        manifest=manifest.document_digest(),
+    )
+
+
+def _describe_state(code: ReleaseCode, entry: str) -> LockedState:
+    document = code.run_json("mlops_sdk.state.describe", entry)
+    return LockedState.from_document({"entry": entry, "tables": document})
+
+
+def _lock_model(registry: Registry, reference: ModelRef, code: ReleaseCode, cache: Path) -> LockedModel:
+    """Resolve one model and record what it answers to its own input example."""
+    resolved = registry.resolve(reference)
+    digest = registry.artifact_digest(resolved, cache)
+    folder = registry.download(resolved.name, resolved.version, digest, cache)
+    smoke = code.run_json("mlops_sdk.registry.smoke", str(folder))
+    return LockedModel(
+        name=resolved.name,
+        version=resolved.version,
+        digest=digest,
+        alias=resolved.alias,
+        run_id=resolved.run_id,
+        signature=resolved.signature,
+        smoke=Smoke.from_document(smoke) if smoke else None,
+    )

@@ -1,0 +1,214 @@
+"""The plan of a deploy and of a rollback: which steps, in which order, and when none."""
+
+from dataclasses import replace
+
+import pytest
+
+from mlops_sdk.errors import FrozenError, PolicyError
+from mlops_sdk.release.binding import Binding
+from mlops_sdk.release.lock import Lock
+from mlops_sdk.rollout.explain import plan_data, plan_lines
+from mlops_sdk.rollout.plan import Intent, Observed, SealedTable, build_plan, retired
+from mlops_sdk.rollout.steps import (
+    Bind,
+    Build,
+    Fork,
+    Handover,
+    PrepareCode,
+    Record,
+    Retire,
+    Reuse,
+    Share,
+    Up,
+    Verify,
+)
+
+SHA = "sha256:" + "0" * 64
+
+
+def column(name: str) -> dict[str, object]:
+    return {"name": name, "type": "bigint"}
+
+
+def lock_of(release: str, *, reranker: int = 1) -> Lock:
+    tables = {
+        "content": {
+            "name": "content",
+            "kind": "derived",
+            "columns": [column("film_id")],
+            "primary_key": ["film_id"],
+            "builder": {"entry": "p.steps:build", "digest": SHA},
+        },
+        "users": {
+            "name": "users",
+            "kind": "forked",
+            "columns": [column("user_id")],
+            "primary_key": ["user_id"],
+            "policy": "carry",
+        },
+        "interactions": {
+            "name": "interactions",
+            "kind": "shared",
+            "columns": [column("id")],
+            "primary_key": ["id"],
+        },
+    }
+    return Lock.from_document(
+        {
+            "schema": 1,
+            "release": release,
+            "app": "recommender",
+            "code": {"ref": "HEAD", "commit": "a" * 40, "tree": "b" * 40, "dependencies": SHA},
+            "models": {"reranker": {"name": "movie-reranker", "version": reranker, "digest": SHA}},
+            "state": {"entry": "p.tables:STATE", "tables": tables},
+            "service": "p.service:create_app",
+            "manifest": SHA,
+        }
+    )
+
+
+def binding_of(lock: Lock, seq: int) -> Binding:
+    return Binding(
+        environment="local",
+        digest=lock.digest,
+        release=lock.release,
+        seq=seq,
+        pg_schema=f"rel_recommender_{seq:06}_00000000",
+        role=f"rel_recommender_{seq:06}_00000000",
+        service_port=40000 + seq,
+        fingerprints={"content": "f" * 26},
+    )
+
+
+NOTHING = Observed(
+    environment="local",
+    head=0,
+    hold="",
+    live=None,
+    live_lock=None,
+    kept=(),
+    running=frozenset(),
+    recorded=True,
+    routed=True,
+    sealed={},
+    fingerprints={"content": "f" * 26},
+)
+FIRST = lock_of("v0.0.1")
+SECOND = lock_of("v0.0.2", reranker=2)
+FIRST_IS_LIVE = replace(
+    NOTHING,
+    head=3,
+    live=binding_of(FIRST, 1),
+    live_lock=FIRST,
+    kept=(binding_of(FIRST, 1),),
+    running=frozenset({FIRST.digest}),
+    sealed={"f" * 26: SealedTable(rows=3201, built_for="v0.0.1")},
+)
+SECOND_IS_LIVE = replace(
+    FIRST_IS_LIVE,
+    live=binding_of(SECOND, 2),
+    live_lock=SECOND,
+    kept=(binding_of(FIRST, 1), binding_of(SECOND, 2)),
+    running=frozenset({FIRST.digest, SECOND.digest}),
+)
+
+
+def test_a_first_deploy_builds_what_is_derived_and_forks_from_nothing() -> None:
+    plan = build_plan(FIRST, NOTHING, keep=3)
+
+    assert plan.steps == (
+        PrepareCode("a" * 40, SHA),
+        Bind("v0.0.1", FIRST.digest),
+        Build("content", "f" * 26),
+        Share("interactions"),
+        Fork("users", "carry", ""),
+        Up("v0.0.1", FIRST.digest),
+        Verify("v0.0.1", FIRST.digest),
+        Handover("v0.0.1", FIRST.digest, "", ""),
+        Record("v0.0.1", FIRST.digest),
+    )
+
+
+def test_a_second_release_with_the_same_fingerprint_reuses_the_table_and_the_plan_says_so() -> None:
+    plan = build_plan(SECOND, FIRST_IS_LIVE, keep=3)
+
+    assert Reuse("content", "f" * 26, 3201, "v0.0.1") in plan.steps
+    assert not any(isinstance(step, Build) for step in plan.steps)
+    assert Fork("users", "carry", "v0.0.1") in plan.steps
+    assert any("reuse table content (built for v0.0.1, 3,201 rows)" in line for line in plan_lines(plan))
+
+
+def test_deploying_what_is_live_and_recorded_is_no_change() -> None:
+    plan = build_plan(FIRST, FIRST_IS_LIVE, keep=3)
+
+    assert plan.steps == ()
+    assert plan_lines(plan) == ["v0.0.1 is live in local: no change"]
+
+
+def test_a_live_release_whose_service_is_gone_is_brought_up_without_a_handover() -> None:
+    plan = build_plan(FIRST, replace(FIRST_IS_LIVE, running=frozenset()), keep=3)
+
+    assert Up("v0.0.1", FIRST.digest) in plan.steps
+    assert not any(isinstance(step, Handover) for step in plan.steps)
+
+
+def test_a_live_release_that_stack_config_does_not_know_yet_is_only_recorded() -> None:
+    plan = build_plan(FIRST, replace(FIRST_IS_LIVE, recorded=False), keep=3)
+
+    assert plan.steps == (Verify("v0.0.1", FIRST.digest), Record("v0.0.1", FIRST.digest))
+
+
+def test_a_live_release_that_the_router_does_not_follow_yet_is_handed_over_again() -> None:
+    plan = build_plan(FIRST, replace(FIRST_IS_LIVE, routed=False, recorded=False), keep=3)
+
+    assert Handover("v0.0.1", FIRST.digest, "", "") in plan.steps
+
+
+def test_a_rollback_to_a_warm_release_verifies_and_hands_over_and_names_what_it_leaves() -> None:
+    plan = build_plan(FIRST, SECOND_IS_LIVE, keep=3, intent=Intent.ROLLBACK)
+
+    assert plan.steps == (
+        Verify("v0.0.1", FIRST.digest),
+        Handover("v0.0.1", FIRST.digest, "v0.0.2", SECOND.digest),
+        Record("v0.0.1", FIRST.digest),
+    )
+
+
+def test_a_rollback_to_a_release_whose_service_died_brings_it_up_first() -> None:
+    seen = replace(SECOND_IS_LIVE, running=frozenset({SECOND.digest}))
+    plan = build_plan(FIRST, seen, keep=3, intent=Intent.ROLLBACK)
+
+    kinds = [type(step) for step in plan.steps]
+    assert kinds.index(Up) < kinds.index(Verify) < kinds.index(Handover)
+
+
+def test_a_hold_stops_a_deploy_but_neither_a_rollback_nor_the_repair_of_what_is_live() -> None:
+    held = replace(FIRST_IS_LIVE, hold="rolled back: bad answers")
+
+    with pytest.raises(FrozenError, match=r"bad answers.*\n.*mlops resume local"):
+        build_plan(SECOND, held, keep=3)
+    assert build_plan(FIRST, replace(held, running=frozenset()), keep=3).steps
+    assert build_plan(FIRST, replace(SECOND_IS_LIVE, hold="x"), keep=3, intent=Intent.ROLLBACK).steps
+
+
+def test_a_tag_that_is_bound_with_another_content_is_refused() -> None:
+    with pytest.raises(PolicyError, match="v0.0.1 is already bound here with another content"):
+        build_plan(lock_of("v0.0.1", reranker=7), FIRST_IS_LIVE, keep=3)
+
+
+def test_the_oldest_releases_fall_out_but_never_the_live_one_or_the_target() -> None:
+    locks = [lock_of(f"v0.0.{n}", reranker=n) for n in range(1, 6)]
+    kept = [binding_of(lock, n) for n, lock in enumerate(locks, 1)]
+
+    gone = [step.release for step in retired(kept, locks[4].digest, locks[0].digest, 3)]
+
+    assert gone == ["v0.0.2", "v0.0.3"]
+    assert [type(step) for step in retired(kept[:3], locks[2].digest, locks[1].digest, 3)] == []
+    assert all(isinstance(step, Retire) for step in retired(kept, locks[4].digest, locks[3].digest, 2))
+
+
+def test_a_plan_as_data_holds_the_same_steps_as_the_plan_in_words() -> None:
+    plan = build_plan(SECOND, FIRST_IS_LIVE, keep=3)
+    data = plan_data(plan)
+
+    assert [step["text"] for step in data["steps"]] == [line.split(". ", 1)[1] for line in plan_lines(plan)[1:]]

@@ -1,6 +1,6 @@
 """Start one command with the variables of .env files, as a child that ends with its parent.
 
-    python3 -P launch.py [--env-file FILE]... [--user USER] [--cd DIR] [--stop-with-parent SIGNAL] -- COMMAND...
+    python3 -P launch.py [--env-file FILE]... [--user USER] [--cd DIR] [--stop-with-parent SIGNAL] -- CMD...
     python3 -P launch.py --program FILE
 
 Values of the process environment win over those of the files, later files win over earlier ones.

@@ -97,7 +97,7 @@ def _complaint(binaries: Binaries, account: Account | None) -> str | None:
     except OSError as error:
         return error.strerror or str(error)
     readable = binaries.folder / "share"
-    if account and not readable.stat().st_mode & 0o005 == 0o005:
+    if account and readable.stat().st_mode & 0o005 != 0o005:
         return f"{readable} is closed to {account.name}"
     return None if done.returncode == 0 else done.stderr.strip()
 

@@ -28,13 +28,15 @@ def render() -> str:
     parts = [_HEAD]
     for layer, meaning in LAYERS.items():
         parts.append(f"\n## Layer {layer}\n\n{meaning[0].upper()}{meaning[1:]}.\n\n")
-        parts.append("| variable | in code | type | what it is | where it comes from |\n|---|---|---|---|---|\n")
+        parts.append(
+            "| variable | in code | type | what it is | where it comes from |\n|---|---|---|---|---|\n"
+        )
         parts.extend(_row(key) for key in of_layer(layer))
     return "".join(parts)
 
 
 def _row(key: Key) -> str:
-    notes = [key.type]
+    notes: list[str] = [key.type]
     if key.secret:
         notes.append("secret")
     if not key.required:

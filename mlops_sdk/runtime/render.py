@@ -43,6 +43,8 @@ def _check(variables: Variables) -> None:
     unknown = sorted(set(variables) - set(BY_NAME))
     if unknown:
         raise InputError(f"no such key of the runtime environment: {', '.join(unknown)}")
-    plain = sorted(name for name, value in variables.items() if BY_NAME[name].secret and isinstance(value, str))
+    plain = sorted(
+        name for name, value in variables.items() if BY_NAME[name].secret and isinstance(value, str)
+    )
     if plain:
         raise InputError(f"secret, but given as plain text: {', '.join(plain)}")

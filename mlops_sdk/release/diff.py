@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from mlops_sdk.release.digest import canonical_json
 from mlops_sdk.release.lock import Lock, LockedModel
 from mlops_sdk.release.tables import BuilderSpec, TableSpec
 
@@ -25,7 +26,7 @@ class CodeChange:
 
 @dataclass(frozen=True)
 class ModelChange:
-    """Another version or artifact under one key. `*_version` and `*_digest` are None where there is no model."""
+    """Another version or artifact under one key. Old or new is None where there is no model."""
 
     key: str
     kind: Kind
@@ -39,7 +40,7 @@ class ModelChange:
 
 @dataclass(frozen=True)
 class TableChange:
-    """A declared table that differs. `because` names what: `columns`, `model embedder`, `table content` ..."""
+    """A declared table that differs. `because` names what: `columns`, `model embedder`, `table x` ..."""
 
     name: str
     kind: Kind
@@ -83,7 +84,7 @@ class Diff:
 
 
 def diff(old: Lock | None, new: Lock) -> Diff:
-    """What changes from `old` to `new`; with no `old` everything is added. Each part is in the order of keys."""
+    """What changes from `old` to `new`; with no `old` all is added. Each part is in the order of keys."""
     tables = _Tables(old, new)
     return Diff(
         code=_code(old, new),
@@ -130,7 +131,8 @@ def _pin(model: LockedModel) -> tuple[str, int, str]:
 
 def _parameters(old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[ParameterChange]:
     for name in sorted({*old, *new}):
-        if name in old and name in new and old[name] == new[name]:
+        # By canonical JSON: to Python 1 equals True and 1.0, to a digest it does not.
+        if name in old and name in new and canonical_json(old[name]) == canonical_json(new[name]):
             continue
         yield ParameterChange(name, _kind(name in old, name in new), old.get(name), new.get(name))
 
@@ -176,15 +178,14 @@ class _Tables:
         return self._reasons[name]
 
     def _compare(self, old: TableSpec, new: TableSpec) -> Iterator[str]:
+        before, after = old.document(), new.document()
         for field in TableSpec.model_fields:
-            if field in ("name", "builder"):
-                continue
-            if getattr(old, field) != getattr(new, field):
+            if field != "builder" and canonical_json(before.get(field)) != canonical_json(after.get(field)):
                 yield field.replace("_", " ")
         yield from _builder(old.builder, new.builder)
         for key in new.models:
-            before, after = self._old_models.get(key), self._new_models.get(key)
-            if before and after and before.digest != after.digest:
+            old_model, new_model = self._old_models.get(key), self._new_models.get(key)
+            if old_model and new_model and old_model.digest != new_model.digest:
                 yield f"model {key}"
         for upstream in new.tables:
             if upstream in self._old and upstream in self._new and self._because(upstream):

@@ -11,12 +11,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from mlops_sdk.errors import InputError, ManifestError, NotFoundError
+from mlops_sdk.release.json_schema import manifest_json_schema
 from mlops_sdk.release.manifest import (
     RESERVED,
     CodeRef,
     Manifest,
     ModelRef,
-    manifest_json_schema,
     version_fault,
 )
 from mlops_sdk.release.tag import parse_tag, tag_form

@@ -1,0 +1,379 @@
+"""The ledger of one environment in its Postgres: entries, pointer, holds, bindings, locks.
+
+Reads open their own connection; `append` and `bind` write inside the caller's control transaction or their
+own. This module must not move the pointer: only the cutover does.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+from pydantic import SecretStr
+
+from mlops_sdk.errors import NotFoundError, PolicyError
+from mlops_sdk.ledger import address as addresses
+from mlops_sdk.ledger import entries as chain
+from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction, retry
+from mlops_sdk.ledger.entries import Entry, Hold, Kind, Pointer
+from mlops_sdk.release.binding import Binding
+from mlops_sdk.release.digest import canonical_json
+from mlops_sdk.release.lock import Lock
+
+_LIVE_ENTRIES = "SELECT body FROM mlops.entry WHERE env = %s AND kind = 'live'"
+_BINDING_COLUMNS = "digest, release, seq, pg_schema, role, service_port, fingerprints, watermarks"
+
+
+class Ledger:
+    """One environment's ledger, as role `sdk`."""
+
+    def __init__(self, conninfo: SecretStr, environment: str) -> None:
+        self._conninfo = conninfo
+        self.environment = environment
+
+    def connect(self) -> Connection:
+        """A connection in autocommit mode. Raises AuthError, UnreachableError."""
+        return connect(self._conninfo, f"mlops ledger of {self.environment}")
+
+    # --- entries
+
+    def record(
+        self,
+        kind: Kind,
+        *,
+        lease: LeaseToken | None,
+        digest: str | None = None,
+        actor: str = "",
+        reason: str = "",
+        cause: str = "",
+        details: Mapping[str, Any] | None = None,
+    ) -> Entry:
+        """Append an entry in a control transaction of its own."""
+
+        def write() -> Entry:
+            with control_transaction(conn, lease):
+                return append(
+                    conn,
+                    self.environment,
+                    kind,
+                    digest,
+                    actor=actor,
+                    reason=reason,
+                    cause=cause,
+                    details=details,
+                )
+
+        with self.connect() as conn:
+            return retry(write)
+
+    def entries(self, limit: int | None = None) -> list[Entry]:
+        """Entries, newest first."""
+        with self.connect() as conn:
+            rows = conn.execute(
+                "SELECT body FROM mlops.entry WHERE env = %s ORDER BY n DESC LIMIT %s",
+                [self.environment, limit],
+            )
+            return [chain.from_body(row[0]) for row in rows]
+
+    def head(self) -> Entry | None:
+        """The newest entry."""
+        found = self.entries(1)
+        return found[0] if found else None
+
+    def at(self, time: datetime) -> Entry | None:
+        """The `live` entry that was in force at `time`; None before the first one."""
+        return self._live("AND at <= %s ORDER BY n DESC LIMIT 1", time)
+
+    def resolve(self, address: addresses.Address) -> Entry | None:
+        """The `live` entry in force at the address's moment; None when nothing was live.
+
+        Raises NotFoundError for an entry number that was never written, or further back than history goes.
+        """
+        match address.moment:
+            case addresses.Head():
+                return self._live("ORDER BY n DESC LIMIT 1")
+            case addresses.At(time=time):
+                return self.at(time)
+            case addresses.Number(n=n):
+                head = self.head()
+                if head is None or not 1 <= n <= head.n:
+                    raise NotFoundError(
+                        f"{self.environment} has no entry {n}; the newest is {head.n if head else 0}"
+                    )
+                return self._live("AND n <= %s ORDER BY n DESC LIMIT 1", n)
+            case addresses.Back(count=count):
+                found = self._live("ORDER BY n DESC OFFSET %s LIMIT 1", count)
+                if found is None and count > 0:
+                    raise NotFoundError(f"{self.environment} has no live release {count} changes ago")
+                return found
+
+    def last_verified_before(self, digest: str) -> str | None:
+        """The release that a rollback from `digest` goes to: see `entries.last_verified_before`.
+
+        Only releases whose tables are still kept count.
+        """
+        kept = {binding.digest for binding in self.bindings()}
+        newest_first = [entry for entry in self.entries() if entry.digest is None or entry.digest in kept]
+        return chain.last_verified_before(newest_first, digest)
+
+    def verify(self) -> int:
+        """Check the whole chain; the number of entries. Raises ValueError for the first wrong one."""
+        oldest_first = list(reversed(self.entries()))
+        chain.verify_chain(oldest_first)
+        return len(oldest_first)
+
+    def _live(self, clause: str, *values: object) -> Entry | None:
+        with self.connect() as conn:
+            row = conn.execute(f"{_LIVE_ENTRIES} {clause}", [self.environment, *values]).fetchone()
+            return chain.from_body(row[0]) if row else None
+
+    # --- pointer and hold
+
+    def pointer(self) -> Pointer:
+        """What is live now."""
+        with self.connect() as conn:
+            return read_pointer(conn, self.environment)
+
+    def hold(self) -> Hold | None:
+        """The hold in force."""
+        with self.connect() as conn:
+            row = conn.execute(
+                "SELECT body FROM mlops.entry WHERE env = %s AND kind IN ('hold', 'resume')"
+                " ORDER BY n DESC LIMIT 1",
+                [self.environment],
+            ).fetchone()
+        entry = chain.from_body(row[0]) if row else None
+        if entry is None or entry.kind == "resume":
+            return None
+        return Hold(entry.reason, entry.actor, entry.at, entry.n)
+
+    def set_hold(self, held: bool, *, lease: LeaseToken | None, actor: str, reason: str) -> Entry | None:
+        """Set or end the hold; None when it was so already."""
+        if (self.hold() is not None) == held:
+            return None
+        return self.record("hold" if held else "resume", lease=lease, actor=actor, reason=reason)
+
+    # --- bindings and locks
+
+    def bind(
+        self,
+        lock: Lock,
+        *,
+        watermarks: Mapping[str, str],
+        fingerprints: Mapping[str, str],
+        service_port: int,
+        lease: LeaseToken | None,
+        actor: str = "",
+        cause: str = "",
+    ) -> Binding:
+        """Bind a release here, once for good; a second call returns the first binding.
+
+        Raises PolicyError when the tag is bound here with another digest, or the app differs.
+        """
+
+        def write() -> Binding:
+            with control_transaction(conn, lease):
+                lock_pointer(conn, self.environment)
+                known = _read_binding(conn, self.environment, lock.digest)
+                if known is not None:
+                    return known
+                self._refuse_taken_tag(conn, lock)
+                binding = self._new_binding(conn, lock, watermarks, fingerprints, service_port)
+                details = {"release": lock.release, "pg_schema": binding.pg_schema}
+                append(
+                    conn, self.environment, "bound", lock.digest, actor=actor, cause=cause, details=details
+                )
+                return binding
+
+        with self.connect() as conn:
+            return retry(write)
+
+    def binding(self, digest: str) -> Binding | None:
+        """The binding of a release, retired ones too; None when it was never bound here."""
+        with self.connect() as conn:
+            return _read_binding(conn, self.environment, digest)
+
+    def bindings(self, *, retired: bool = False) -> list[Binding]:
+        """All bindings, oldest first; retired ones only on request."""
+        with self.connect() as conn:
+            rows = conn.execute(
+                f"SELECT {_BINDING_COLUMNS} FROM mlops.binding WHERE env = %s"  # noqa: S608 - a constant
+                " AND (%s OR status <> 'retired') ORDER BY seq",
+                [self.environment, retired],
+            ).fetchall()
+        return [_binding(self.environment, row) for row in rows]
+
+    def lock(self, digest: str) -> Lock:
+        """The lock of a release that was bound here. Raises NotFoundError."""
+        with self.connect() as conn:
+            return read_lock(conn, digest)
+
+    def _refuse_taken_tag(self, conn: Connection, lock: Lock) -> None:
+        row = conn.execute(
+            "SELECT digest FROM mlops.binding WHERE env = %s AND release = %s",
+            [self.environment, lock.release],
+        ).fetchone()
+        if row is not None:
+            raise PolicyError(
+                f"release {lock.release} is bound here with digest {row[0]}, not {lock.digest}",
+                where=self.environment,
+                remedy="a release never changes: give the new combination a tag of its own",
+            )
+
+    def _new_binding(
+        self,
+        conn: Connection,
+        lock: Lock,
+        watermarks: Mapping[str, str],
+        fingerprints: Mapping[str, str],
+        service_port: int,
+    ) -> Binding:
+        row = conn.execute(
+            "SELECT coalesce(max(seq), 0) + 1 FROM mlops.binding WHERE env = %s", [self.environment]
+        ).fetchone()
+        assert row is not None  # an aggregate always has a row
+        name = schema_name(lock.app, int(row[0]), lock.digest)
+        conn.execute(
+            "INSERT INTO mlops.lock (digest, body) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            [lock.digest, canonical_json(lock.document())],
+        )
+        conn.execute(
+            f"INSERT INTO mlops.binding (env, {_BINDING_COLUMNS})"  # noqa: S608 - a constant
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            [
+                self.environment,
+                lock.digest,
+                lock.release,
+                row[0],
+                name,
+                name,
+                service_port,
+                Jsonb(dict(fingerprints)),
+                Jsonb(dict(watermarks)),
+            ],
+        )
+        binding = _read_binding(conn, self.environment, lock.digest)
+        assert binding is not None  # inserted above
+        return binding
+
+
+def schema_name(app: str, seq: int, digest: str) -> str:
+    """The Postgres schema and role of a release: `rel_<app<=20>_<seq6>_<sha8>`, at most 41 bytes."""
+    slug = re.sub(r"[^a-z0-9]+", "_", app.lower()).strip("_")[:20]
+    return f"rel_{slug}_{seq:06d}_{digest.removeprefix('sha256:')[:8]}"
+
+
+def lock_pointer(conn: Connection, environment: str) -> Pointer:
+    """The pointer, its row locked until the transaction ends: whoever appends or moves it holds this lock."""
+    row = conn.execute(
+        "SELECT digest, epoch, entry FROM mlops.pointer WHERE env = %s FOR UPDATE", [environment]
+    ).fetchone()
+    return _pointer(environment, row)
+
+
+def read_pointer(conn: Connection, environment: str) -> Pointer:
+    """The pointer, without a lock."""
+    row = conn.execute(
+        "SELECT digest, epoch, entry FROM mlops.pointer WHERE env = %s", [environment]
+    ).fetchone()
+    return _pointer(environment, row)
+
+
+def _pointer(environment: str, row: tuple[Any, ...] | None) -> Pointer:
+    if row is None:
+        raise NotFoundError(
+            f"the ledger has no environment {environment}", remedy=f"`mlops up {environment}` makes it"
+        )
+    return Pointer(row[0], row[1], row[2])
+
+
+def append(
+    conn: Connection,
+    environment: str,
+    kind: Kind,
+    digest: str | None,
+    *,
+    actor: str = "",
+    reason: str = "",
+    cause: str = "",
+    details: Mapping[str, Any] | None = None,
+    epoch: int | None = None,
+) -> Entry:
+    """Append an entry inside the caller's control transaction; takes the pointer's row lock.
+
+    `at` is the server's clock, but always later than the entry before.
+    """
+    lock_pointer(conn, environment)
+    row = conn.execute(
+        "SELECT n, hash, greatest(clock_timestamp(), at + interval '1 microsecond')"
+        " FROM mlops.entry WHERE env = %s ORDER BY n DESC LIMIT 1",
+        [environment],
+    ).fetchone()
+    if row is None:
+        row = (0, None, _one(conn, "SELECT clock_timestamp()"))
+    entry = Entry(
+        environment,
+        row[0] + 1,
+        row[1],
+        row[2],
+        kind,
+        digest,
+        epoch,
+        actor,
+        reason,
+        cause,
+        dict(details or {}),
+    )
+    conn.execute(
+        "INSERT INTO mlops.entry (env, n, prev_hash, hash, at, kind, digest, epoch, body)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        [environment, entry.n, entry.prev_hash, entry.hash, entry.at, kind, digest, epoch, entry.body],
+    )
+    return entry
+
+
+def read_entry(conn: Connection, environment: str, n: int) -> Entry:
+    """Entry `n`. Raises NotFoundError."""
+    row = conn.execute("SELECT body FROM mlops.entry WHERE env = %s AND n = %s", [environment, n]).fetchone()
+    if row is None:
+        raise NotFoundError(f"{environment} has no entry {n}")
+    return chain.from_body(row[0])
+
+
+def require_binding(conn: Connection, environment: str, digest: str) -> Binding:
+    """The binding of a release. Raises NotFoundError."""
+    binding = _read_binding(conn, environment, digest)
+    if binding is None:
+        raise NotFoundError(
+            f"release {digest[:19]} is not bound in {environment}",
+            remedy=f"`mlops deploy stacks/releases/TAG.yaml -e {environment}` binds it",
+        )
+    return binding
+
+
+def read_lock(conn: Connection, digest: str) -> Lock:
+    """The lock of a release that was bound. Raises NotFoundError."""
+    row = conn.execute("SELECT body FROM mlops.lock WHERE digest = %s", [digest]).fetchone()
+    if row is None:
+        raise NotFoundError(f"no lock with digest {digest} was ever bound here")
+    return Lock.model_validate_json(row[0])
+
+
+def _read_binding(conn: Connection, environment: str, digest: str) -> Binding | None:
+    row = conn.execute(
+        f"SELECT {_BINDING_COLUMNS} FROM mlops.binding WHERE env = %s AND digest = %s",  # noqa: S608 - a constant
+        [environment, digest],
+    ).fetchone()
+    return _binding(environment, row) if row else None
+
+
+def _binding(environment: str, row: tuple[Any, ...]) -> Binding:
+    names = _BINDING_COLUMNS.split(", ")
+    return Binding(environment=environment, **dict(zip(names, row, strict=True)))
+
+
+def _one(conn: Connection, query: str) -> Any:
+    row = conn.execute(query).fetchone()
+    assert row is not None
+    return row[0]

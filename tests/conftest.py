@@ -1,0 +1,3 @@
+"""Fixtures that every level of tests may ask for."""
+
+pytest_plugins = ["tests.support.postgres", "tests.support.environment"]

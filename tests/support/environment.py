@@ -1,0 +1,60 @@
+"""An installed environment for tests: databases, roles and control tables on the real server.
+
+pytest_plugins = ["tests.support.postgres", "tests.support.environment"]
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from mlops_sdk.ledger.install import LOGIN_ROLES, install
+from mlops_sdk.ledger.store import Ledger
+from mlops_sdk.runtime.passwords import derive
+from tests.support.postgres import PostgresDatabase
+
+MASTER_KEY = SecretStr("dGVzdHMgdXNlIG9uZSBrZXkgb2YgMzIgYnl0ZXMuLi4")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An environment named `local` in a database of its own; `app` is unique, for roles span databases."""
+
+    database: PostgresDatabase
+    name: str
+    app: str
+
+    def conninfo(self, role: str = "sdk") -> SecretStr:
+        """Connection string for the release database as `role`, with its derived password."""
+        return SecretStr(
+            self.database.conninfo(user=role, password=derive(MASTER_KEY, role).get_secret_value())
+        )
+
+    @property
+    def admin(self) -> SecretStr:
+        """Connection string as the superuser."""
+        return SecretStr(self.database.conninfo())
+
+    @property
+    def ledger(self) -> Ledger:
+        """The environment's ledger as role `sdk`."""
+        return Ledger(self.conninfo(), self.name)
+
+
+@pytest.fixture
+def environment(postgres_database: PostgresDatabase) -> Iterator[Environment]:
+    """An environment with nothing bound in it."""
+    found = Environment(postgres_database, "local", postgres_database.name)
+    passwords = {role: derive(MASTER_KEY, role) for role in LOGIN_ROLES}
+    install(found.admin, postgres_database.name, passwords, environment=found.name)
+    yield found
+    with psycopg.connect(found.admin.get_secret_value(), autocommit=True) as conn:
+        # Roles belong to the server: drop what the releases of this test had in this database.
+        roles = conn.execute(
+            "SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"rel\\_{found.app}%"]
+        ).fetchall()
+        for (role,) in roles:
+            conn.execute(psycopg.sql.SQL("DROP OWNED BY {0}").format(psycopg.sql.Identifier(role)))
+            conn.execute(psycopg.sql.SQL("DROP ROLE {0}").format(psycopg.sql.Identifier(role)))

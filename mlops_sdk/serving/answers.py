@@ -1,0 +1,19 @@
+"""Answers as JSON, errors among them: what a client is told, and never a stack trace.
+
+An error is `{"error": {"code": 404, "message": "..."}}`.
+"""
+
+from collections.abc import Mapping
+
+import orjson
+from starlette.responses import Response
+
+
+def json_answer(value: object, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Response:
+    """`value` (what orjson can write) with `status`."""
+    return Response(orjson.dumps(value), status, headers, media_type="application/json")
+
+
+def problem(status: int, message: str, *, headers: Mapping[str, str] | None = None) -> Response:
+    """An error that the client may read."""
+    return json_answer({"error": {"code": status, "message": message}}, status, headers=headers)

@@ -44,7 +44,7 @@ class Engine:
 
 
 def cache_root(environ: Mapping[str, str] = os.environ) -> Path:
-    """The machine's cache: `$MLOPS_CACHE_DIR`, else `$XDG_CACHE_HOME/mlops-sdk`, else `~/.cache/mlops-sdk`."""
+    """The cache: `$MLOPS_CACHE_DIR`, else `$XDG_CACHE_HOME/mlops-sdk`, else `~/.cache/mlops-sdk`."""
     if environ.get("MLOPS_CACHE_DIR"):
         return Path(environ["MLOPS_CACHE_DIR"])
     base = environ.get("XDG_CACHE_HOME")

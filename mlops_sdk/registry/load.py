@@ -1,0 +1,98 @@
+"""Loads a model from the folder of its artifact, as lightly as its flavour allows.
+
+A scikit-learn model is read without importing mlflow, which saves a service about 50 MB and a second; every
+other flavour goes through `mlflow.pyfunc`. Loading runs code that the artifact holds, so folders come from
+the project's registry only, verified. It must not download.
+"""
+
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mlops_sdk.errors import InputError, MlopsError
+from mlops_sdk.registry.artifact import read_mlmodel
+from mlops_sdk.registry.models import MLmodel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PICKLES = ("pickle", "cloudpickle")
+
+
+class Model(Protocol):
+    """A loaded model."""
+
+    def predict(self, data: "pd.DataFrame") -> Any:
+        """One answer a row of `data`: an array, Series, DataFrame or list, as the model has it."""
+
+
+class SklearnModel:
+    """A scikit-learn model behind the interface of MLflow's python_function.
+
+    `predict` calls the method that the model was logged with (`pyfunc_predict_fn`) on the columns of the
+    signature, in its order. Unlike MLflow it checks names only, not types. `estimator` is the model itself.
+    """
+
+    def __init__(self, estimator: Any, *, method: str, columns: tuple[str, ...]) -> None:
+        self.estimator = estimator
+        self._predict = getattr(estimator, method)
+        self._columns = columns
+
+    def predict(self, data: "pd.DataFrame") -> Any:
+        """One answer a row. Raises InputError that names the columns which `data` lacks."""
+        if not self._columns:
+            return self._predict(data)
+        missing = [column for column in self._columns if column not in data.columns]
+        if missing:
+            raise InputError(f"the model's input lacks the columns {', '.join(missing)}")
+        return self._predict(data[list(self._columns)])
+
+
+def load(folder: Path) -> Model:
+    """The model in `folder`.
+
+    Raises InputError if it holds no MLflow model, MlopsError if it does not load here: a package is missing,
+    or another version of one wrote it.
+    """
+    mlmodel = read_mlmodel(folder)
+    try:
+        if _is_plain_sklearn(mlmodel):
+            return _load_sklearn(folder, mlmodel)
+        return _load_pyfunc(folder)
+    except (ImportError, AttributeError, pickle.UnpicklingError, OSError) as error:
+        raise MlopsError(
+            f"the model does not load: {error}",
+            where=str(folder),
+            remedy="the release's dependencies need what the model was trained with: requirements.txt there",
+        ) from error
+
+
+def _is_plain_sklearn(mlmodel: MLmodel) -> bool:
+    function, sklearn = mlmodel.flavors.get("python_function", {}), mlmodel.flavors.get("sklearn", {})
+    return (
+        function.get("loader_module") == "mlflow.sklearn"
+        and sklearn.get("serialization_format") in _PICKLES
+        # Code beside the model must be put on Python's path: MLflow does that.
+        and not function.get("code")
+        and not sklearn.get("code")
+    )
+
+
+def _load_sklearn(folder: Path, mlmodel: MLmodel) -> SklearnModel:
+    path = folder / mlmodel.flavors["sklearn"]["pickled_model"]
+    with path.open("rb") as stream:
+        # What is unpickled was verified against the release's digest of the registry's artifact.
+        estimator = pickle.load(stream)  # noqa: S301
+    method = mlmodel.flavors["python_function"].get("predict_fn") or "predict"
+    return SklearnModel(estimator, method=method, columns=mlmodel.input_names)
+
+
+def _load_pyfunc(folder: Path) -> Model:
+    import mlflow.pyfunc
+    from mlflow.exceptions import MlflowException
+
+    try:
+        model: Model = mlflow.pyfunc.load_model(str(folder))
+    except MlflowException as error:
+        raise MlopsError(f"the model does not load: {error}", where=str(folder)) from error
+    return model

@@ -28,7 +28,8 @@ MARK = "MLOPS_SUPERVISED"
 it, what a killed program left behind is found and ended before the program starts again."""
 
 SUPERVISOR_PID = "MLOPS_SUPERVISOR_PID"
-"""Variable with the pid that a supervised command expects as its parent."""
+"""Variable by which supervisord tells its commands its pid: they notice that it died before they
+could ask the kernel for a signal."""
 
 _PR_SET_PDEATHSIG = 1
 _WATCH_INTERVAL_S = 0.5
@@ -37,6 +38,9 @@ _WATCH_INTERVAL_S = 0.5
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Become the command, or end with 2 for a wrong call and 127 for a command that does not start."""
     options = _parse(sys.argv[1:] if arguments is None else arguments)
+    # A command that is launched by a supervised one has that one as its parent.
+    supervisor = os.environ.pop(SUPERVISOR_PID, "") if options.program else ""
+    parent = int(supervisor or os.getppid())
     environment = dict(os.environ)
     for file in reversed(options.env_file):
         environment = {**read_env_file(Path(file)), **environment}
@@ -50,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         os.chdir(options.cd)
     try:
         if options.stop_with_parent:
-            run_with_parent(options.command, environment, _signal_number(options.stop_with_parent))
+            run_with_parent(
+                options.command, environment, _signal_number(options.stop_with_parent), parent=parent
+            )
         os.execvpe(options.command[0], options.command, environment)  # noqa: S606
     except OSError as error:
         _refuse(f"cannot start {options.command[0]}: {error.strerror}", code=127)
@@ -128,13 +134,14 @@ def become(user: str) -> None:
     os.setuid(account.pw_uid)
 
 
-def run_with_parent(command: Sequence[str], environment: Mapping[str, str], number: int) -> NoReturn:
-    """Become `command`, which gets signal `number` when the present parent dies.
+def run_with_parent(
+    command: Sequence[str], environment: Mapping[str, str], number: int, *, parent: int
+) -> NoReturn:
+    """Become `command`, which gets signal `number` when the process `parent` dies, now or later.
 
-    Call it after `become`: the kernel forgets the wish when the user changes. Raises OSError when
-    the command cannot be started.
+    `parent` is os.getppid() as it was when this process began. Call it after `become`: the kernel
+    forgets the wish when the user changes. Raises OSError when the command cannot be started.
     """
-    parent = int(os.environ.get(SUPERVISOR_PID) or os.getppid())
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0) != 0:

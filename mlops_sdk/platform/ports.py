@@ -40,8 +40,8 @@ def is_free(port: int) -> bool:
         # As servers do, so that connections of a server that just ended are no obstacle.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
+            # Not listening: a server that starts at this very moment must not find the port taken.
             probe.bind((LOOPBACK, port))
-            probe.listen()
         except OSError:
             return False
     return True

@@ -207,6 +207,7 @@ def server_pids(data: Path) -> list[int]:
 
 def run(folder: Path, port: int, *, major: int, fast_and_unsafe: bool) -> NoReturn:
     """Make the cluster if it is missing and become its server."""
+    parent = os.getppid()
     password = os.environ.pop(PASSWORD_KEY, "")
     if not password:
         raise InputError(
@@ -225,7 +226,7 @@ def run(folder: Path, port: int, *, major: int, fast_and_unsafe: bool) -> NoRetu
     if account := server_account():
         launch.become(account.name)
     launch.run_with_parent(
-        [str(binaries.program("postgres")), "-D", str(data), *flags], os.environ, signal.SIGINT
+        [str(binaries.program("postgres")), "-D", str(data), *flags], os.environ, signal.SIGINT, parent=parent
     )
 
 

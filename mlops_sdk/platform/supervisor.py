@@ -1,0 +1,400 @@
+"""The supervisor of an environment: programs are applied, watched, restarted and removed.
+
+One supervisord an environment, reached by a unix socket that only its owner may open. Calls are safe
+from several processes at once. After a kill of anything, the next call converges: supervisord's
+children end with it, and no program starts while a process of its former self is left.
+Must not know which programs an environment has: `programs` does.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlops_sdk.errors import DeadlineError, MlopsError, NotFoundError, PolicyError, UnreachableError
+from mlops_sdk.platform import daemon, launch
+from mlops_sdk.platform.folders import run_folder, short_hash
+from mlops_sdk.platform.ports import who_listens
+from mlops_sdk.platform.processes import end_marked, mark_of, marked_processes
+from mlops_sdk.platform.program import Program, program_document, program_of, supervisord_config
+from mlops_sdk.platform.readiness import is_ready
+from mlops_sdk.platform.supervisor_rpc import ProcessInfo, SupervisorRpc
+
+RUNNING = "RUNNING"
+DOWN = "DOWN"
+"""State of an applied program while supervisord itself does not run."""
+
+# supervisord says STARTING for the first second, also of a program that answers already.
+_UP = frozenset({RUNNING, "STARTING"})
+_DAEMON = "supervisord"
+_DAEMON_START_TIMEOUT_S = 15.0
+_ORPHAN_PATIENCE_S = 2.0
+_ORPHAN_GRACE_S = 30.0
+_POLL_S = 0.1
+_FAILED_STARTS = 3
+_LOG_TAIL_BYTES = 4_000
+# Everything else of the caller's environment stays out: a passphrase, or a variable of an earlier
+# deployment that would win over the env files of the programs.
+_INHERITED = ("HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "SHELL", "NO_PROXY", "no_proxy")
+_INHERITED_PREFIXES = ("LC_", "XDG_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+
+
+@dataclass(frozen=True)
+class ProgramStatus:
+    """An applied program: `state` as supervisord names it, or DOWN; `pid` is set while it runs."""
+
+    name: str
+    state: str
+    pid: int | None
+    uptime_s: float | None
+    description: str
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there; that it answers is `Supervisor.wait_ready`'s to say."""
+        return self.state in _UP
+
+
+class Supervisor:
+    """The programs of one environment's folder (`.mlops/<environment>`)."""
+
+    def __init__(self, environment_folder: Path) -> None:
+        self.environment_folder = environment_folder.resolve()
+        self._folder = self.environment_folder / "supervisor"
+        self._logs = self.environment_folder / "logs"
+        self._mark = short_hash(self.environment_folder)
+
+    # --- what runs ---------------------------------------------------------------------------
+
+    def status(self, name: str) -> ProgramStatus | None:
+        """How `name` is, or None if no such program was applied."""
+        return self.statuses().get(name)
+
+    def statuses(self) -> dict[str, ProgramStatus]:
+        """How every applied program is. Raises UnreachableError when supervisord is there but silent."""
+        known = self._rpc().processes() if self.is_alive() else {}
+        return {name: _status(name, known.get(name)) for name in self._applied()}
+
+    def is_alive(self) -> bool:
+        """Whether supervisord runs. Raises UnreachableError when it is there but does not answer."""
+        try:
+            self._rpc().pid()
+        except UnreachableError:
+            if marked_processes(self._mark_of(_DAEMON)):
+                raise
+            return False
+        return True
+
+    def is_current(self, program: Program) -> bool:
+        """Whether `program`, exactly so and with the present content of its env files, is running."""
+        if self._saved(program.name) != self._document(program):
+            return False
+        status = self.status(program.name)
+        return status is not None and status.running
+
+    def log_tail(self, name: str) -> str:
+        """The last lines of the program's log, at most 4 KB."""
+        try:
+            content = (self._logs / f"{name}.log").read_bytes()[-_LOG_TAIL_BYTES:]
+        except FileNotFoundError:
+            return ""
+        return content.decode("utf-8", errors="replace").strip()
+
+    def pids(self) -> list[int]:
+        """Pids of every process that belongs to the environment, supervisord's too."""
+        return [process.pid for process in marked_processes(f"{self._mark}/")]
+
+    # --- changes -----------------------------------------------------------------------------
+
+    def ensure_running(self) -> None:
+        """Start supervisord unless it runs; a dead one is replaced after its children are gone.
+
+        Starts no program. Raises DeadlineError if it does not come up, or something does not end.
+        """
+        with self._only_one():
+            self._ensure_daemon()
+
+    def apply(self, program: Program) -> None:
+        """Let `program` run exactly as given, and wait until it is ready; others keep their pids.
+
+        A running program of the same definition is left alone. Raises PolicyError when its port is
+        taken, NotFoundError for a missing env file, MlopsError or DeadlineError with the last lines of
+        its log when it does not become ready in `start_timeout_s`.
+        """
+        document = self._document(program)
+        with self._only_one():
+            self._ensure_daemon()
+            info = self._rpc().process(program.name)
+            if info is None or self._saved(program.name) != document:
+                self._replace(program, document, known=info is not None)
+                info = None
+            if info is None or info.state not in _UP | {"BACKOFF"}:
+                end_marked(self._mark_of(program.name), patience_s=0.0)
+                _refuse_taken_port(program)
+                self._rpc().start(program.name)
+        self.wait_ready(program)
+
+    def start_all(self) -> None:
+        """Start every applied program in the order of first application, each once the last is ready."""
+        for program in self._programs():
+            self.apply(program)
+
+    def remove(self, name: str) -> None:
+        """Stop `name` and forget it; nothing happens if it is not there."""
+        with self._only_one():
+            program = self._applied().get(name)
+            self._program_file(name).unlink(missing_ok=True)
+            self._write_config()
+            if self.is_alive() and self._rpc().process(name) is not None:
+                self._forget(name, program.stop_timeout_s if program else 10.0)
+            end_marked(self._mark_of(name), patience_s=0.0)
+
+    def stop(self, name: str) -> None:
+        """Stop `name` but keep it applied: the next `apply` starts it again."""
+        with self._only_one():
+            program = self._applied().get(name)
+            if program and self.is_alive() and self._rpc().process(name) is not None:
+                self._rpc().stop(name, wait=True, timeout_s=program.stop_timeout_s)
+
+    def shutdown(self, *, timeout_s: float = 60.0) -> None:
+        """Stop every program, databases last, and supervisord; whatever is left after that is ended.
+
+        The programs stay applied. Raises DeadlineError with the pids that do not end.
+        """
+        with self._only_one():
+            if self.is_alive():
+                databases = {
+                    program.name
+                    for program in self._programs()
+                    if program.readiness and program.readiness.kind == "postgres"
+                }
+                self._stop_all(databases, timeout_s)
+                self._rpc().shutdown()
+            end_marked(f"{self._mark}/", patience_s=timeout_s)
+
+    def wait_ready(self, program: Program) -> None:
+        """Wait until the applied `program` answers.
+
+        Raises MlopsError when it ended or gave up, PolicyError when another program has its port,
+        DeadlineError after `start_timeout_s`; each with the last lines of its log.
+        """
+        deadline = time.monotonic() + program.start_timeout_s
+        ended_at: set[int] = set()
+        while True:
+            info = self._rpc().process(program.name)
+            if info is None:
+                raise NotFoundError(f"program {program.name} was removed while it started")
+            if _answers(program, info):
+                _refuse_taken_port(program, own=self._mark_of(program.name))
+                return
+            if info.state == "BACKOFF":
+                ended_at.add(info.stopped_at_s)
+            if info.state in {"FATAL", "EXITED"} or len(ended_at) >= _FAILED_STARTS:
+                _refuse_taken_port(program, own=self._mark_of(program.name))
+                raise MlopsError(
+                    f"program {program.name} does not start: {info.description}", **self._hint(program)
+                )
+            if time.monotonic() > deadline:
+                raise DeadlineError(
+                    f"program {program.name} ({info.state}) was not ready in {program.start_timeout_s:g} s",
+                    **self._hint(program),
+                )
+            time.sleep(_POLL_S)
+
+    # --- files -------------------------------------------------------------------------------
+
+    def _program_file(self, name: str) -> Path:
+        return self._folder / "programs" / f"{name}.json"
+
+    def _saved(self, name: str) -> str | None:
+        try:
+            return self._program_file(name).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def _programs(self) -> list[Program]:
+        """Applied programs, first applied first."""
+        files = (self._folder / "programs").glob("*.json")
+        ordered = sorted(files, key=lambda file: (file.stat().st_mtime_ns, file.name))
+        return [program_of(json.loads(file.read_text(encoding="utf-8"))) for file in ordered]
+
+    def _applied(self) -> dict[str, Program]:
+        return {program.name: program for program in self._programs()}
+
+    def _document(self, program: Program) -> str:
+        digests = []
+        for file in program.env_files:
+            try:
+                digests.append(hashlib.sha256(file.read_bytes()).hexdigest())
+            except OSError as error:
+                raise NotFoundError(
+                    f"program {program.name} has no env file: {error.strerror}",
+                    where=str(file),
+                    remedy="`mlops up` writes it.",
+                ) from error
+        return program_document(program, mark=self._mark_of(program.name), env_file_digests=digests)
+
+    def _write_config(self) -> None:
+        for folder in (self._folder, self._folder / "programs", self._logs):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._folder.chmod(0o700)
+        socket = self._socket()
+        own = self.environment_folder / "run"
+        named = f"../run/{socket.name}" if socket.parent == own else str(socket)
+        config = supervisord_config(named, self._programs(), root=os.geteuid() == 0)
+        _write(self._folder / "supervisord.conf", config, 0o600)
+        command = shlex.join([sys.executable, "-P", launch.__file__, "--program"])
+        _write(self._folder / "launch", f'#!/bin/sh\nexec {command} "$1"\n', 0o700)
+
+    def _socket(self) -> Path:
+        return run_folder(self.environment_folder) / "supervisor.sock"
+
+    def _mark_of(self, name: str) -> str:
+        return f"{self._mark}/{name}"
+
+    @contextmanager
+    def _only_one(self) -> Iterator[None]:
+        """One change at a time, also among processes; waiting for readiness is outside of it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    # --- supervisord -------------------------------------------------------------------------
+
+    def _rpc(self) -> SupervisorRpc:
+        return SupervisorRpc(self._socket())
+
+    def _ensure_daemon(self) -> None:
+        try:
+            if self.is_alive():
+                return
+        except UnreachableError:
+            # It is there but its socket is not, or it hangs: its children end with it.
+            end_marked(self._mark_of(_DAEMON), patience_s=0.0, grace_s=_ORPHAN_GRACE_S)
+        # The kernel told its children to stop; theirs know nothing of it yet.
+        end_marked(f"{self._mark}/", patience_s=_ORPHAN_PATIENCE_S, grace_s=_ORPHAN_GRACE_S)
+        self._socket().unlink(missing_ok=True)
+        self._write_config()
+        self._start_daemon()
+
+    def _start_daemon(self) -> None:
+        log = self._logs / "supervisord.out"
+        with log.open("wb") as output:
+            subprocess.run(
+                [sys.executable, "-P", daemon.__file__, "supervisord.conf", self._mark_of(_DAEMON)],
+                cwd=self._folder,
+                env=_clean_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                check=True,
+            )
+        deadline = time.monotonic() + _DAEMON_START_TIMEOUT_S
+        while True:
+            try:
+                self._rpc().pid()
+                return
+            except UnreachableError as error:
+                if time.monotonic() > deadline:
+                    words = log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL_BYTES:]
+                    raise DeadlineError(f"supervisord does not start: {words}", where=str(log)) from error
+                time.sleep(_POLL_S / 2)
+
+    def _replace(self, program: Program, document: str, *, known: bool) -> None:
+        if known:
+            self._forget(program.name, program.stop_timeout_s)
+        file = self._program_file(program.name)
+        before = file.stat().st_mtime_ns if file.exists() else None
+        _write(file, document, 0o600)
+        if before is not None:
+            os.utime(file, ns=(before, before))
+        self._write_config()
+        rpc = self._rpc()
+        rpc.reload()
+        rpc.add(program.name)
+
+    def _forget(self, name: str, stop_timeout_s: float) -> None:
+        rpc = self._rpc()
+        rpc.stop(name, wait=True, timeout_s=stop_timeout_s)
+        rpc.forget(name)
+        rpc.reload()
+
+    def _stop_all(self, databases: set[str], timeout_s: float) -> None:
+        """Everything but databases at once, so that no program ends with complaints about a lost one."""
+        rpc = self._rpc()
+        others = [name for name in rpc.processes() if name not in databases]
+        for name in others:
+            rpc.stop(name, wait=False)
+        deadline = time.monotonic() + timeout_s
+        stopped = {"STOPPED", "EXITED", "FATAL"}
+        while time.monotonic() < deadline:
+            states = rpc.processes()
+            if all(states[name].state in stopped for name in others if name in states):
+                return
+            time.sleep(_POLL_S)
+
+    # --- words -------------------------------------------------------------------------------
+
+    def _hint(self, program: Program) -> dict[str, str]:
+        lines = self.log_tail(program.name).splitlines()[-15:]
+        remedy = "It wrote last:\n    " + "\n    ".join(lines) if lines else "It wrote nothing to its log."
+        return {"where": str(self._logs / f"{program.name}.log"), "remedy": remedy}
+
+
+def _answers(program: Program, info: ProcessInfo) -> bool:
+    if program.readiness is None:
+        return info.state == RUNNING
+    return info.state in _UP and is_ready(program.readiness)
+
+
+def _refuse_taken_port(program: Program, *, own: str | None = None) -> None:
+    """Raise PolicyError when somebody listens on the program's port who does not carry the mark `own`."""
+    if program.readiness is None:
+        return
+    listener = who_listens(program.readiness.port)
+    if listener is None or (own is not None and (listener.pid is None or mark_of(listener.pid) == own)):
+        return
+    raise PolicyError(
+        f"port {program.readiness.port} of program {program.name} is in use by {listener}",
+        where=f"127.0.0.1:{program.readiness.port}",
+        remedy="Stop that process, or give the environment another port in its stack config.",
+    )
+
+
+def _status(name: str, info: ProcessInfo | None) -> ProgramStatus:
+    if info is None:
+        return ProgramStatus(name, DOWN, None, None, "supervisord does not run it")
+    uptime_s = max(0.0, time.time() - info.started_at_s) if info.state == RUNNING else None
+    return ProgramStatus(name, info.state, info.pid, uptime_s, info.description)
+
+
+def _clean_environment() -> dict[str, str]:
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key in _INHERITED or key.startswith(_INHERITED_PREFIXES)
+    }
+    for key in ("NO_PROXY", "no_proxy"):
+        kept[key] = ",".join(filter(None, [kept.get(key), "127.0.0.1,localhost"]))
+    own = str(Path(sys.executable).parent)
+    return {**kept, "PATH": os.pathsep.join([own, os.environ.get("PATH", os.defpath)])}
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    """Write atomically; nobody else can read it at any moment."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    fresh.chmod(mode)
+    fresh.replace(path)

@@ -6,7 +6,6 @@ Protocol: https://mlflow.org/docs/latest/api_reference/rest-api.html
 """
 
 import ipaddress
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -21,6 +20,7 @@ _API = "/api/2.0/mlflow"
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 # A server that accepts connections but is busy (one worker, a migration) is not unreachable.
 _READ_TIMEOUT_S = 20.0
+_OF_A_PROXY = (httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.GATEWAY_TIMEOUT)
 
 
 class MlflowRest:
@@ -115,22 +115,30 @@ def _reaching(uri: str) -> Iterator[None]:
 def _check(response: httpx.Response, uri: str) -> None:
     if response.is_success:
         return
-    if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        raise AuthError(f"MLflow refused the request ({response.status_code})", where=uri)
-    message = _message(response)
-    if response.status_code == httpx.codes.NOT_FOUND or message.endswith(" not found."):
+    status = response.status_code
+    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        raise AuthError(f"MLflow refused the request ({status})", where=uri)
+    if status in _OF_A_PROXY:
+        raise UnreachableError(f"MLflow is not available ({status})", where=uri, remedy="is it running?")
+    code, message = _fault(response)
+    # "Not found" is said of a model only on MLflow's own word, never because something else answered 404.
+    if code == "RESOURCE_DOES_NOT_EXIST" or (
+        code == "INVALID_PARAMETER_VALUE" and message.startswith("Registered model alias")
+    ):
         raise NotFoundError(message, where=uri)
-    raise MlopsError(f"MLflow answered {response.status_code}: {message}", where=uri)
+    remedy = "" if code else "is this an MLflow server?"
+    raise MlopsError(f"MLflow answered {status}: {message}", where=uri, remedy=remedy)
 
 
-def _message(response: httpx.Response) -> str:
+def _fault(response: httpx.Response) -> tuple[str, str]:
+    """MLflow's error code and message; no code if the answer is not MLflow's."""
     try:
-        body = json.loads(response.text)
+        body = response.json()
     except ValueError:
-        return response.reason_phrase
-    return (
-        str(body.get("message", response.reason_phrase)) if isinstance(body, dict) else response.reason_phrase
-    )
+        body = None
+    if not isinstance(body, dict):
+        body = {}
+    return str(body.get("error_code", "")), str(body.get("message", response.reason_phrase))
 
 
 def _host(uri: str) -> str:

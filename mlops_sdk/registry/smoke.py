@@ -1,8 +1,8 @@
 """Smoke predictions: what a model answers to the example that it was registered with.
 
-`python -m mlops_sdk.registry.smoke FOLDER` prints `{"input": [...], "output": [...]}` as JSON. Locking runs it
-in the release's dependency environment, so that the recorded answer is that of the packages which will serve;
-the service calls `predict_rows` on the same input. It must not download.
+`python -m mlops_sdk.registry.smoke FOLDER` prints `{"input": [...], "output": [...]}` as JSON. Locking
+runs it in the release's dependency environment, so that the recorded answer is that of the packages which
+will serve; the service calls `predict_rows` on the same input. It must not download.
 """
 
 import argparse

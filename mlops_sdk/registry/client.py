@@ -4,10 +4,8 @@ It must not load a model or change the registry.
 """
 
 import contextlib
-import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,18 +13,10 @@ from urllib.parse import urlsplit
 
 from mlops_sdk.errors import MlopsError, NotFoundError, PolicyError
 from mlops_sdk.registry.artifact import MLMODEL_FILE, folder_digest, parse_mlmodel_text, read_mlmodel
+from mlops_sdk.registry.cache import cached, empty_folder, keep
 from mlops_sdk.registry.models import ResolvedModel
 from mlops_sdk.registry.rest import MlflowRest, connect
-from mlops_sdk.release.digest import short
 from mlops_sdk.release.manifest import ModelRef
-
-
-@dataclass(frozen=True)
-class FetchedModel:
-    """A model's artifact in the cache: `folder` holds exactly the files that `digest` covers."""
-
-    digest: str
-    folder: Path
 
 
 class Registry:
@@ -62,28 +52,23 @@ class Registry:
                 signature=self._signature(mlflow, reference.name, version),
             )
 
-    def artifact_digest(self, name: str, version: int) -> str:
-        """The digest of a version's artifact. Downloads all of it; `fetch` keeps it too."""
-        with tempfile.TemporaryDirectory(prefix="mlops-model-") as folder, self._connect() as mlflow:
-            self._download(mlflow, name, version, Path(folder))
-            return folder_digest(Path(folder))
-
-    def fetch(self, name: str, version: int, cache: Path) -> FetchedModel:
-        """Downloads a version into `cache` under the digest that it turns out to have."""
-        with self._downloaded(name, version, cache) as folder:
+    def artifact_digest(self, model: ResolvedModel, cache: Path) -> str:
+        """The digest of a version's artifact, which is downloaded for that and kept in `cache`."""
+        with empty_folder(cache) as folder:
+            self._download(model.name, model.version, folder)
             digest = folder_digest(folder)
-            return FetchedModel(digest, _keep(folder, cache / short(digest), digest))
+            keep(folder, digest, cache)
+            return digest
 
     def download(self, name: str, version: int, digest: str, cache: Path) -> Path:
         """The folder of a version's artifact in `cache`, downloaded unless it is there, and verified.
 
-        Safe beside other processes: a folder appears in the cache whole or not at all. Raises PolicyError if
-        the registry's artifact is not the one that `digest` names.
+        Raises PolicyError if the registry's artifact is not the one that `digest` names.
         """
-        target = cache / short(digest)
-        if target.is_dir() and folder_digest(target) == digest:
-            return target
-        with self._downloaded(name, version, cache) as folder:
+        if there := cached(digest, cache):
+            return there
+        with empty_folder(cache) as folder:
+            self._download(name, version, folder)
             found = folder_digest(folder)
             if found != digest:
                 raise PolicyError(
@@ -91,32 +76,21 @@ class Registry:
                     where=self.uri,
                     remedy="the registry's files were changed after the lock; register them as a new version",
                 )
-            return _keep(folder, target, digest)
+            return keep(folder, digest, cache)
 
     @contextlib.contextmanager
     def _connect(self) -> Iterator[MlflowRest]:
         with connect(self.uri, connect_timeout_s=self._timeout_s) as mlflow:
             yield mlflow
 
-    @contextlib.contextmanager
-    def _downloaded(self, name: str, version: int, cache: Path) -> Iterator[Path]:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            prefix=".download-", dir=cache, ignore_cleanup_errors=True
-        ) as temporary:
-            folder = Path(temporary) / "model"
-            folder.mkdir()
-            with self._connect() as mlflow:
-                self._download(mlflow, name, version, folder)
-            yield folder
-
-    def _download(self, mlflow: MlflowRest, name: str, version: int, folder: Path) -> None:
-        uri = _artifact_uri(mlflow, name, version)
-        path = _proxied_path(uri)
-        if path is not None:
-            mlflow.download(path, folder)
-        else:
-            _download_with_mlflow(uri, folder)
+    def _download(self, name: str, version: int, folder: Path) -> None:
+        with self._connect() as mlflow:
+            uri = _artifact_uri(mlflow, name, version)
+            path = _proxied_path(uri)
+            if path is not None:
+                mlflow.download(path, folder)
+            else:
+                _download_with_mlflow(uri, folder)
         if not (folder / MLMODEL_FILE).is_file():
             raise NotFoundError(f"the artifact of {name} version {version} has no MLmodel file", where=uri)
 
@@ -193,32 +167,3 @@ def _download_with_mlflow(uri: str, folder: Path) -> None:
         for path in found.iterdir():
             path.replace(folder / path.name)
         found.rmdir()
-
-
-def _keep(folder: Path, target: Path, digest: str) -> Path:
-    """Moves a verified folder to its place in the cache; one that is there already and right stays."""
-    # Services may run as another account than the one that downloads.
-    folder.chmod(0o755)
-    for path in folder.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    while True:
-        try:
-            # Replaces nothing but an empty folder: another process' download of the same digest stays.
-            folder.rename(target)
-            return target
-        except OSError:
-            if target.is_dir() and folder_digest(target) == digest:
-                return target
-            if not target.exists():
-                raise
-            _set_aside(target)
-
-
-def _set_aside(damaged: Path) -> None:
-    with (
-        tempfile.TemporaryDirectory(
-            prefix=".damaged-", dir=damaged.parent, ignore_cleanup_errors=True
-        ) as rest,
-        contextlib.suppress(FileNotFoundError),
-    ):
-        shutil.move(damaged, Path(rest) / "model")

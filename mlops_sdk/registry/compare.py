@@ -5,7 +5,12 @@ import math
 DEFAULT_TOLERANCE = 1e-6
 
 
-def compare(expected: object, got: object, tolerance: float = DEFAULT_TOLERANCE) -> tuple[str, ...]:
+def compare(expected: object, got: object, tolerance: float = DEFAULT_TOLERANCE) -> bool:
+    """Whether two answers agree; `differences` says where they do not."""
+    return not differences(expected, got, tolerance)
+
+
+def differences(expected: object, got: object, tolerance: float = DEFAULT_TOLERANCE) -> tuple[str, ...]:
     """What differs between two answers, one line each with its place; empty if they agree.
 
     Numbers agree within `tolerance`, relative or absolute; 1 and 1.0 are one number, True and 1 are not.

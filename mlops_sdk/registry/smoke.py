@@ -2,7 +2,7 @@
 
 `python -m mlops_sdk.registry.smoke FOLDER` prints `{"input": [...], "output": [...]}` as JSON. Locking
 runs it in the release's dependency environment, so that the recorded answer is that of the packages which
-will serve; the service calls `predict_rows` on the same input. It must not download.
+will serve; the service calls `predict` on the same input. It must not download.
 """
 
 import argparse
@@ -16,17 +16,17 @@ from pydantic import JsonValue
 
 from mlops_sdk.errors import InputError, MlopsError
 from mlops_sdk.registry.artifact import read_mlmodel
-from mlops_sdk.registry.compare import DEFAULT_TOLERANCE, compare
+from mlops_sdk.registry.compare import DEFAULT_TOLERANCE, compare, differences
 from mlops_sdk.registry.load import Model, load
 from mlops_sdk.release.lock import Smoke
 
-__all__ = ["DEFAULT_TOLERANCE", "compare", "main", "predict_rows", "read_example", "run"]
+__all__ = ["DEFAULT_TOLERANCE", "compare", "differences", "main", "predict", "read_example", "run"]
 
 
 def run(folder: Path) -> Smoke | None:
     """The smoke prediction of the model in `folder`; None if it was registered without an example."""
     rows = read_example(folder)
-    return None if rows is None else Smoke(input=rows, output=predict_rows(load(folder), rows))
+    return None if rows is None else Smoke(input=rows, output=predict(load(folder), rows))
 
 
 def read_example(folder: Path) -> list[JsonValue] | None:
@@ -43,7 +43,7 @@ def read_example(folder: Path) -> list[JsonValue] | None:
     except (OSError, ValueError) as error:
         raise InputError("the input example is not readable JSON", where=str(path)) from error
     match document:
-        case {"columns": list(columns), "data": list(data)}:
+        case {"columns": list(columns), "data": list(data)} if all(isinstance(name, str) for name in columns):
             return [dict(zip(columns, row, strict=True)) for row in data]
         case {"data": list(data)} | {"inputs": list(data)} | {"instances": list(data)}:
             return data
@@ -57,7 +57,7 @@ def read_example(folder: Path) -> list[JsonValue] | None:
             )
 
 
-def predict_rows(model: Model, rows: list[JsonValue]) -> list[JsonValue]:
+def predict(model: Model, rows: list[JsonValue]) -> list[JsonValue]:
     """The model's answers to `rows` (see `Smoke`) as plain JSON, one a row; NaN becomes null.
 
     Raises MlopsError if it gives another number of answers.

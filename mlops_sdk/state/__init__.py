@@ -1,0 +1,10 @@
+"""The tables of a release in Postgres: declare, describe, fingerprint, build, fork, cut, carry, retire.
+
+This package must not know traffic or Pulumi. Release code is imported only by `describe` and `build_flow`,
+each in a process of the release's own checkout.
+"""
+
+from mlops_sdk.state.context import Batch, BuildContext
+from mlops_sdk.state.declare import Derived, Forked, Shared, Source, State
+
+__all__ = ["Batch", "BuildContext", "Derived", "Forked", "Shared", "Source", "State"]

@@ -1,0 +1,21 @@
+"""The Prefect flow that builds one derived table, in the release's checkout and dependency environment.
+
+It reads nothing but its process environment. Importing it imports Prefect.
+"""
+
+from prefect import flow, get_run_logger
+
+from mlops_sdk.runtime.settings import BuildSettings
+from mlops_sdk.state.fill import fill
+
+
+@flow(name="build_table", flow_run_name="build_table", retries=0)
+def build_table() -> int:
+    """Build the table that MLOPS_BUILD orders; the number of rows."""
+    settings = BuildSettings.parse()
+    logger = get_run_logger()
+    order = settings.build
+    logger.info("table %s for %s, attempt %d", order.table, settings.release, order.attempt)
+    rows = fill(settings, report=lambda count: logger.info("%s: %d rows", order.table, count))
+    logger.info("table %s is loaded: %d rows", order.table, rows)
+    return rows

@@ -1,0 +1,119 @@
+"""The digest of a builder: the project's sources that it imports, and the versions of what those import.
+
+Found by reading sources, not by running them. The SDK itself is the platform, not part of a release.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+from mlops_sdk.errors import InputError
+from mlops_sdk.release.digest import digest_of, digest_of_bytes
+from mlops_sdk.release.tables import BuilderSpec
+
+_PLATFORM = "mlops_sdk"
+_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+
+
+def builder_spec(entry: str, root: Path) -> BuilderSpec:
+    """The builder `package.module:function` of the checkout at `root`.
+
+    Raises InputError when the module is not in the checkout.
+    """
+    module, _, function = entry.partition(":")
+    if not function or _file(module, root) is None:
+        raise InputError(
+            f"  the builder {entry!r} is not in the checkout; write package.module:function of this project"
+        )
+    sources, foreign = closure(module, root)
+    return BuilderSpec(
+        entry=entry,
+        digest=digest_of({path.relative_to(root).as_posix(): _digest(path) for path in sources}),
+        requirements=_versions(foreign),
+    )
+
+
+def closure(module: str, root: Path) -> tuple[list[Path], set[str]]:
+    """The files under `root` that importing `module` reads, and the top-level names from elsewhere."""
+    waiting = [module]
+    seen: set[str] = set()
+    files: set[Path] = set()
+    foreign: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        file = _file(name, root)
+        if file is None:
+            continue
+        files.add(file)
+        waiting += _parents(name)
+        for imported in _imports(file, name):
+            top = imported.partition(".")[0]
+            if (root / top).is_dir() or (root / f"{top}.py").is_file():
+                if top != _PLATFORM:
+                    waiting.append(imported)
+            elif top not in sys.stdlib_module_names and top != _PLATFORM:
+                foreign.add(top)
+    return sorted(files), foreign
+
+
+def _file(module: str, root: Path) -> Path | None:
+    base = root.joinpath(*module.split("."))
+    for candidate in (base / "__init__.py", base.with_suffix(".py")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _parents(module: str) -> Iterator[str]:
+    while "." in module:
+        module = module.rpartition(".")[0]
+        yield module
+
+
+def _imports(file: Path, module: str) -> Iterator[str]:
+    """Modules that a source imports anywhere in it; `from a import b` may mean a.b, so both are given."""
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(file.read_bytes(), str(file))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = package.split(".")
+                anchor = ".".join(parts[: len(parts) - node.level + 1])
+                base = f"{anchor}.{base}" if base else anchor
+            yield base
+            for alias in node.names:
+                yield f"{base}.{alias.name}"
+
+
+def _digest(path: Path) -> str:
+    return digest_of_bytes(path.read_bytes())
+
+
+def _versions(tops: Iterable[str]) -> dict[str, str]:
+    """Versions of the distributions that bring these top-level names, and of what they require in turn."""
+    providers = metadata.packages_distributions()
+    waiting = [name for top in tops for name in providers.get(top, [])]
+    found: dict[str, str] = {}
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if name in found:
+            continue
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue  # required only on another platform or Python
+        found[name] = distribution.version
+        for requirement in distribution.requires or []:
+            match = _REQUIREMENT.match(requirement)
+            if match is not None and "extra" not in requirement.partition(";")[2]:
+                waiting.append(match[1])
+    return dict(sorted(found.items()))

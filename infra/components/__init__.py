@@ -1,0 +1,1 @@
+"""One component a file: a group of resources that only make sense together."""

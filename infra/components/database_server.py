@@ -1,0 +1,37 @@
+"""The environment's Postgres: its superuser's file, the server, and what the SDK installs in it."""
+
+import pulumi
+from pydantic import SecretStr
+
+from infra.settings import Settings
+from mlops_sdk.provider import programs
+from mlops_sdk.provider.resources import Database, EnvFile, Process
+from mlops_sdk.runtime.passwords import derive
+
+
+class DatabaseServer(pulumi.ComponentResource):
+    """Postgres, ready, with databases, roles and ledger. Whatever talks to it depends on this component."""
+
+    def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mlops-sdk:local:DatabaseServer", name, None, opts)
+        inside = pulumi.ResourceOptions(parent=self)
+        password = settings.master_key.apply(
+            lambda key: derive(SecretStr(key), programs.SUPERUSER).get_secret_value()
+        )
+        file = EnvFile(
+            f"{name}-env", file="postgres", values={programs.POSTGRES_PASSWORD_KEY: password}, opts=inside
+        )
+        process = Process(
+            name,
+            program=programs.postgres(settings.folder, settings.ports.postgres),
+            triggers=[file.digest],
+            opts=inside,
+        )
+        Database(
+            f"{name}-databases",
+            port=settings.ports.postgres,
+            app=settings.project.app,
+            master_key=settings.master_key,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[process]),
+        )
+        self.register_outputs({})

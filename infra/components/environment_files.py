@@ -1,0 +1,90 @@
+"""The two files that every process and every deployer of the environment reads."""
+
+from collections.abc import Callable, Mapping
+
+import pulumi
+from pydantic import SecretStr
+
+from infra import naming
+from infra.settings import Settings
+from mlops_sdk.provider.resources import EnvFile
+from mlops_sdk.runtime.keys import BY_NAME
+from mlops_sdk.runtime.passwords import derive
+from mlops_sdk.runtime.settings import EnvironmentSettings, OperatorSettings
+
+Variables = Mapping[str, str | SecretStr]
+NO_KEY = SecretStr("A" * 43)  # stands for the master key where only what is no secret is read
+
+
+class EnvironmentFiles(pulumi.ComponentResource):
+    """`environment.env` and `operator.env`; `environment` is what processes have to start anew for."""
+
+    environment: EnvFile
+
+    def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mlops-sdk:local:EnvironmentFiles", name, None, opts)
+        inside = pulumi.ResourceOptions(parent=self)
+        self.environment = EnvFile(
+            "environment",
+            file="environment",
+            values=by_key(lambda key: environment(settings, key).variables(), settings.master_key),
+            opts=inside,
+        )
+        EnvFile(
+            "operator",
+            file="operator",
+            values=by_key(lambda key: operator(settings, key).variables(), settings.master_key),
+            opts=inside,
+        )
+        self.register_outputs({})
+
+
+def environment(settings: Settings, key: SecretStr) -> EnvironmentSettings:
+    """The environment layer, given the master key."""
+    ports, app = settings.ports, settings.project.app
+    reader = derive(key, "source_reader").get_secret_value()
+    return EnvironmentSettings(
+        environment=settings.environment,
+        kind=settings.kind,
+        app=app,
+        project_root=settings.project.root,
+        mlflow_tracking_uri=settings.project.registry_uri or naming.http(ports.mlflow),
+        prefect_api_url=naming.http(ports.prefect, "/api"),
+        database_host=naming.LOOPBACK,
+        database_port=ports.postgres,
+        database_name=app,
+        source_url=SecretStr(naming.postgres("source_reader", reader, ports.postgres, "source")),
+        router_url=naming.http(ports.router),
+        model_cache=settings.project.root / ".mlops" / "models",
+    )
+
+
+def operator(settings: Settings, key: SecretStr) -> OperatorSettings:
+    """The operator layer, given the master key."""
+    port = settings.ports.postgres
+    sdk = derive(key, "sdk").get_secret_value()
+    owner = derive(key, "source_owner").get_secret_value()
+    return OperatorSettings(
+        operator_url=SecretStr(naming.postgres("sdk", sdk, port, settings.project.app)),
+        master_key=key,
+        source_owner_url=SecretStr(naming.postgres("source_owner", owner, port, "source")),
+    )
+
+
+def by_key(
+    build: Callable[[SecretStr], Variables], master_key: pulumi.Output[str]
+) -> dict[str, pulumi.Input[str]]:
+    """Variables of which each secret one is a Pulumi secret, and the others are shown in diffs.
+
+    `build` is pure, and what is no secret does not depend on the key.
+    """
+
+    def secret(name: str) -> pulumi.Output[str]:
+        return master_key.apply(lambda key: _text(build(SecretStr(key))[name]))
+
+    shown = build(NO_KEY)
+    return {name: secret(name) if BY_NAME[name].secret else _text(value) for name, value in shown.items()}
+
+
+def _text(value: str | SecretStr) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value

@@ -1,0 +1,49 @@
+"""Names and places of an environment's resources, as functions of its facts. Pure.
+
+Everything of a release is named by its digest, so that no release ever takes over a resource of another.
+"""
+
+from pathlib import Path
+
+from mlops_sdk.release.digest import short
+from mlops_sdk.release.project import Project
+from mlops_sdk.stack.config import ReleaseSection
+
+LOOPBACK = "127.0.0.1"
+WORK_POOL = "mlops"
+EVENTS_QUEUE = "mlops_events"
+
+
+def http(port: int, path: str = "") -> str:
+    """Address of a server on this machine."""
+    return f"http://{LOOPBACK}:{port}{path}"
+
+
+def postgres(role: str, password: str, port: int, database: str) -> str:
+    """Address of a database, with the password: base64url and names of ours need no escape."""
+    return f"postgresql://{role}:{password}@{LOOPBACK}:{port}/{database}"
+
+
+def release_name(section: ReleaseSection) -> str:
+    """Resource name of a release's component."""
+    return f"release-{short(section.digest)}"
+
+
+def service_name(section: ReleaseSection) -> str:
+    """Name of the supervised program of a release's service."""
+    return f"service-{short(section.digest)}"
+
+
+def env_file(folder: Path, name: str) -> Path:
+    """A `.env` file of the environment."""
+    return folder / "env" / f"{name}.env"
+
+
+def checkout(project: Project, section: ReleaseSection) -> Path:
+    """The work tree of a release's commit."""
+    return project.root / ".mlops" / "checkouts" / section.commit[:12]
+
+
+def python(project: Project, section: ReleaseSection) -> Path:
+    """The Python of a release's dependency environment."""
+    return project.root / section.environment / "bin" / "python"

@@ -1,0 +1,157 @@
+"""The resource classes that the program uses. Light to import: no handler, no server.
+
+Inputs are what a handler's docstring lists; secrets are marked by whoever passes them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pulumi
+
+from mlops_sdk.platform.program import Program
+
+Text = pulumi.Input[str]
+
+
+def program_properties(program: Program) -> dict[str, Any]:
+    """A program as inputs of Process, without `triggers`; what is None is left out. Pure."""
+    properties: dict[str, Any] = {
+        "name": program.name,
+        "command": list(program.command),
+        "directory": str(program.directory),
+        "envFiles": [str(path) for path in program.env_files],
+        "environment": dict(sorted(program.environment.items())),
+        "user": program.user,
+        "stopSignal": program.stop_signal,
+        "stopTimeoutS": program.stop_timeout_s,
+        "readiness": asdict(program.readiness) if program.readiness else None,
+        "startTimeoutS": program.start_timeout_s,
+    }
+    return {key: value for key, value in properties.items() if value is not None}
+
+
+class EnvFile(pulumi.CustomResource):
+    """A `.env` file of the environment, with exactly `values`. Outputs: path and digest of the content."""
+
+    path: pulumi.Output[str]
+    digest: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        file: str,
+        values: Mapping[str, Text],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        properties = {"file": file, "values": dict(values), "path": None, "digest": None}
+        super().__init__("mlops:index:EnvFile", name, properties, opts)
+
+
+class Process(pulumi.CustomResource):
+    """A supervised program, ready. `triggers`: values whose change restarts it."""
+
+    running: pulumi.Output[bool]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        program: Program,
+        triggers: Sequence[Text] = (),
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        properties: dict[str, Any] = {
+            **program_properties(program),
+            "triggers": list(triggers),
+            "running": None,
+        }
+        super().__init__("mlops:index:Process", name, properties, opts)
+
+
+class Database(pulumi.CustomResource):
+    """Databases, roles, control tables and the ledger of the environment, in its Postgres."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        port: int,
+        app: str,
+        master_key: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        properties = {"host": "127.0.0.1", "port": port, "app": app, "masterKey": master_key}
+        super().__init__("mlops:index:Database", name, properties, opts)
+
+
+class Queue(pulumi.CustomResource):
+    """A message queue in the environment's Postgres (pgmq)."""
+
+    def __init__(self, name: str, *, queue: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mlops:index:Queue", name, {"queue": queue}, opts)
+
+
+class WorkPool(pulumi.CustomResource):
+    """A Prefect work pool of processes; each job starts with the variables of the env files."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        pool: str,
+        api_url: str,
+        command_prefix: Sequence[str],
+        env_files: Sequence[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        properties = {
+            "pool": pool,
+            "apiUrl": api_url,
+            "commandPrefix": list(command_prefix),
+            "envFiles": list(env_files),
+        }
+        super().__init__("mlops:index:WorkPool", name, properties, opts)
+
+
+class Route(pulumi.CustomResource):
+    """The router's configuration and slot files. Ports of slots and weights are none of its inputs."""
+
+    config: pulumi.Output[str]
+    digest: pulumi.Output[str]
+
+    def __init__(self, name: str, *, port: int, opts: pulumi.ResourceOptions | None = None) -> None:
+        properties = {"port": port, "config": None, "digest": None}
+        super().__init__("mlops:index:Route", name, properties, opts)
+
+
+class ReleaseState(pulumi.CustomResource):
+    """A release's pg_schema and role, cut. Deleting it unreferences the state; only the janitor drops."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        digest: str,
+        release: str,
+        pg_schema: str,
+        role: str,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        properties = {"digest": digest, "release": release, "pgSchema": pg_schema, "role": role}
+        super().__init__("mlops:index:ReleaseState", name, properties, opts)
+
+
+class Live(pulumi.CustomResource):
+    """The release that owns writes and gets the traffic. `digest` None: the pointer is left alone."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        digest: str | None,
+        port: int | None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("mlops:index:Live", name, {"digest": digest, "servicePort": port}, opts)

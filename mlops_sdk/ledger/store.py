@@ -204,6 +204,14 @@ class Ledger:
             ).fetchall()
         return [_binding(self.environment, row) for row in rows]
 
+    def statuses(self) -> dict[str, str]:
+        """The status of every binding by digest: bound, cut, unreferenced or retired."""
+        with self.connect() as conn:
+            rows = conn.execute(
+                "SELECT digest, status FROM mlops.binding WHERE env = %s", [self.environment]
+            ).fetchall()
+        return {digest: status for digest, status in rows}
+
     def lock(self, digest: str) -> Lock:
         """The lock of a release that was bound here. Raises NotFoundError."""
         with self.connect() as conn:

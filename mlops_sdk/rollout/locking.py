@@ -7,8 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mlops_sdk.errors import InputError, PolicyError
-from mlops_sdk.platform.checkout import ensure_checkout, snapshot
-from mlops_sdk.platform.dependencies import ensure as ensure_dependencies
+from mlops_sdk.platform.checkout import ensure_checkout, ensure_python, snapshot
 from mlops_sdk.registry.client import Registry
 from mlops_sdk.release.digest import digest_of_bytes
 from mlops_sdk.release.lock import Lock, LockedCode, LockedModel, LockedState, Smoke
@@ -29,23 +28,25 @@ def lock_manifest(
     *,
     update: bool = False,
     allow_dirty: bool = False,
+    write: bool = True,
     report: Report = silent,
 ) -> Lock:
-    """Return the lock of the manifest at `path`, made and written beside it where there is none.
+    """Return the lock of the manifest at `path`, made and (with `write`) written beside it where there is none.
 
     Models are asked of the project's registry, which `environment` names where the project has none of its own.
     Raises ManifestError, NotFoundError (ref, model, version, alias), UnreachableError (MLflow), PolicyError (uncommitted
     changes; `update` of a tag that a ledger knows), InputError (the manifest changed after it was locked).
     """
-    manifest = load_manifest(path)
+    manifest = load_manifest(path, scheme=project.scheme)
     target = lock_path(path)
     if target.exists() and not update:
         return _existing(manifest, path, target)
     if update and target.exists():
         _refuse_bound(project, environment, manifest.release)
     lock = _resolve(project, environment, manifest, allow_dirty=allow_dirty, report=report)
-    write_lock(target, lock)
-    report(Note(f"locked {lock.release} as {lock.digest[:19]} in {target.name}"))
+    if write:
+        write_lock(target, lock)
+        report(Note(f"locked {lock.release} as {lock.digest[:19]} in {target.name}"))
     return lock
 
 
@@ -73,9 +74,8 @@ def _refuse_bound(project: Project, environment: str, release: str) -> None:
 def release_code(project: Project, commit: str, report: Report = silent) -> ReleaseCode:
     """Return the checkout and dependency environment of `commit`, made where they are missing."""
     checkout = ensure_checkout(project.root, commit)
-    python = ensure_dependencies(
-        project.root, file_at(project.root, commit, DEPENDENCY_LOCK), report=lambda line: report(Note(line))
-    )
+    lock = file_at(project.root, commit, DEPENDENCY_LOCK)
+    python = ensure_python(project.root, lock, report=lambda line: report(Note(line)))
     return ReleaseCode(checkout=checkout, python=python)
 
 
@@ -129,13 +129,12 @@ def _describe_state(code: ReleaseCode, entry: str) -> LockedState:
 def _lock_model(registry: Registry, reference: ModelRef, code: ReleaseCode, cache: Path) -> LockedModel:
     """Resolve one model and record what it answers to its own input example."""
     resolved = registry.resolve(reference)
-    digest = registry.artifact_digest(resolved, cache)
-    folder = registry.download(resolved.name, resolved.version, digest, cache)
-    smoke = code.run_json("mlops_sdk.registry.smoke", str(folder))
+    fetched = registry.fetch(resolved.name, resolved.version, cache)
+    smoke = code.run_json("mlops_sdk.registry.smoke", str(fetched.folder))
     return LockedModel(
         name=resolved.name,
         version=resolved.version,
-        digest=digest,
+        digest=fetched.digest,
         alias=resolved.alias,
         run_id=resolved.run_id,
         signature=resolved.signature,

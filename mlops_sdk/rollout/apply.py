@@ -1,0 +1,268 @@
+"""Executes the steps of a plan, each idempotent, under a lease. `explain` reads the same steps.
+
+A step that fails raises; nothing here decides what then becomes of the rest (`deploy` does). Killed at any
+point, the same command converges: each step first looks whether what it makes true holds already.
+"""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import assert_never
+
+from mlops_sdk.errors import DeadlineError, MlopsError, PolicyError
+from mlops_sdk.ledger.lease import Lease
+from mlops_sdk.platform.ports import free_ports
+from mlops_sdk.release.binding import Binding
+from mlops_sdk.release.digest import short
+from mlops_sdk.release.lock import Lock
+from mlops_sdk.rollout.building import build_table
+from mlops_sdk.rollout.locking import release_code
+from mlops_sdk.rollout.observe import wanted_fingerprints
+from mlops_sdk.rollout.plan import Intent, Plan
+from mlops_sdk.rollout.progress import Note, StepDone, StepStarted
+from mlops_sdk.rollout.pulumi_events import narrate
+from mlops_sdk.rollout.session import Session
+from mlops_sdk.rollout.steps import (
+    Bind,
+    Build,
+    Fork,
+    Handover,
+    PrepareCode,
+    Record,
+    Retire,
+    Reuse,
+    Share,
+    Step,
+    Up,
+    Verify,
+)
+from mlops_sdk.rollout.verify import verify
+from mlops_sdk.stack import config
+from mlops_sdk.state import fork, references, shared
+from mlops_sdk.state.watermarks import read_watermarks
+from mlops_sdk.traffic.handover import handover
+
+VERIFY_TIMEOUT_S = 60.0
+
+
+@dataclass
+class Run:
+    """One execution of a plan.
+
+    `deadline` is a monotonic time in seconds. `touched` is set once the environment may hold something of the
+    release that a failure should take out again, `committed` once the release is live.
+    """
+
+    session: Session
+    lease: Lease
+    lock: Lock
+    plan: Plan
+    reason: str
+    deadline: float
+    allow_platform_changes: bool = False
+    touched: bool = False
+    committed: bool = False
+
+    @property
+    def actor(self) -> str:
+        """Who deploys, for the ledger."""
+        return self.lease.holder.who
+
+    def binding(self) -> Binding:
+        """Return the release's binding. Raises MlopsError before it is bound."""
+        found = self.session.ledger.binding(self.plan.digest)
+        if found is None:
+            raise MlopsError(f"{self.plan.release} is not bound in {self.session.environment} yet")
+        return found
+
+    def left_s(self) -> float:
+        """Return how many seconds are left. Raises DeadlineError when none are."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlineError(
+                "the command's time ran out", remedy="give it more with --timeout; it goes on where it stopped"
+            )
+        return left
+
+
+def apply(run: Run) -> None:
+    """Execute every step of the run's plan in order, reporting each."""
+    session, plan = run.session, run.plan
+    session.ledger.record(
+        "intent",
+        lease=run.lease.token,
+        digest=None,
+        actor=run.actor,
+        reason=run.reason,
+        details={"intent": str(plan.intent), "release": plan.release, "digest": plan.digest},
+    )
+    total = len(plan.steps)
+    for number, step in enumerate(plan.steps, 1):
+        run.left_s()
+        run.lease.check()
+        session.report(StepStarted(number, total, step))
+        started = time.monotonic()
+        _apply(run, step)
+        session.report(StepDone(number, total, step, time.monotonic() - started))
+
+
+def _apply(run: Run, step: Step) -> None:
+    match step:
+        case PrepareCode(commit=commit):
+            release_code(run.session.project, commit, run.session.report)
+        case Bind():
+            _bind(run)
+        case Reuse():
+            return
+        case Build(table=table):
+            build_table(run, table)
+        case Fork(table=table):
+            _fork(run, table)
+        case Share(table=table):
+            _share(run, table)
+        case Up():
+            _up(run)
+        case Verify():
+            _verify(run)
+        case Handover(rollback_of=rollback_of):
+            _hand_over(run, rollback_of)
+        case Retire(digest=digest):
+            references.unreference(
+                run.session.operator.operator_url, run.session.environment, digest, lease=run.lease.token
+            )
+        case Record():
+            _record(run)
+        case _:
+            assert_never(step)
+
+
+def _bind(run: Run) -> None:
+    session, lock = run.session, run.lock
+    bound = session.ledger.binding(lock.digest)
+    if bound is None:
+        watermarks = read_watermarks(session.settings.source_url, lock.tables)
+        bound = session.ledger.bind(
+            lock,
+            watermarks=watermarks,
+            fingerprints=wanted_fingerprints(session, lock),
+            service_port=_service_port(session),
+            lease=run.lease.token,
+            actor=run.actor,
+        )
+    run.touched = True
+    references.reference(session.operator.operator_url, session.environment, lock.digest, lease=run.lease.token)
+    session.report(Note(f"{bound.release} is number {bound.seq}: pg_schema {bound.pg_schema}"))
+
+
+def _service_port(session: Session) -> int:
+    """A port that nobody listens on and that no release of this environment was ever given."""
+    taken = {binding.service_port for binding in session.ledger.bindings(retired=True)}
+    return next(port for port in free_ports(len(taken) + 1) if port not in taken)
+
+
+def _fork(run: Run, table: str) -> None:
+    session = run.session
+    fork.fork(
+        session.operator.operator_url, session.environment, run.lock.digest, table, lease=run.lease.token
+    )
+
+
+def _share(run: Run, table: str) -> None:
+    session = run.session
+    shared.ensure(session.operator.operator_url, session.environment, run.lock, table, lease=run.lease.token)
+
+
+def _up(run: Run) -> None:
+    """Preview on a temporary config, refuse what is not the release's own, then write the config and `up`."""
+    session = run.session
+    with tempfile.TemporaryDirectory(prefix="mlops-plan-") as folder:
+        temporary = Path(folder) / f"Pulumi.{session.environment}.yaml"
+        session.stack.config.write(session.rendered_config(), temporary)
+        preview = session.stack.preview(temporary, lease_epoch=run.lease.token.epoch)
+    foreign = [change for change in preview.changes if not _belongs(run, change.name, change.type)]
+    if foreign and not run.allow_platform_changes:
+        listed = "\n".join(f"  {change}" for change in foreign)
+        raise PolicyError(
+            f"the release would also change the platform:\n{listed}",
+            where=session.environment,
+            remedy=f"apply that first with `mlops up {session.environment}`, or pass --allow-platform-changes",
+        )
+    run.touched = True
+    session.render_config()
+    session.stack.up(narrate(session.report), lease_epoch=run.lease.token.epoch)
+
+
+def _belongs(run: Run, name: str, kind: str) -> bool:
+    """Whether a resource is the release's own, or one of a release that left the config."""
+    own = [short(binding.digest) for binding in run.session.ledger.bindings(retired=True)]
+    return any(mark in name for mark in own) or kind.endswith((":Live", "pulumi:Stack"))
+
+
+def _verify(run: Run) -> None:
+    session = run.session
+    result = verify(run.lock, run.binding(), timeout_s=min(VERIFY_TIMEOUT_S, run.left_s()))
+    for check in result.checks:
+        session.report(Note(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}"))
+    session.ledger.record(
+        "verified" if result.ok else "failed",
+        lease=run.lease.token,
+        digest=run.lock.digest,
+        actor=run.actor,
+        details={"checks": [{"name": check.name, "ok": check.ok} for check in result.checks]},
+    )
+    if not result.ok:
+        failed = "; ".join(f"{check.name} ({check.detail})" for check in result.checks if not check.ok)
+        raise MlopsError(f"{run.lock.release} failed verification: {failed}", where=session.environment)
+
+
+def _hand_over(run: Run, rollback_of: str) -> None:
+    session = run.session
+    if run.plan.intent is Intent.ROLLBACK:
+        # Before the traffic moves: automation must not undo what a person has begun.
+        session.ledger.set_hold(True, lease=run.lease.token, actor=run.actor, reason=f"rollback: {run.reason}")
+    handover(
+        conninfo=session.operator.operator_url,
+        environment=session.environment,
+        target=run.lock.digest,
+        traffic=session.traffic,
+        lease=run.lease.token,
+        actor=run.actor,
+        reason=run.reason,
+        # The config that will say so: a later `up` of it is then no stranger's.
+        cause=config.cause_of(session.rendered_config(live=run.lock.digest)),
+        rollback_of=rollback_of or None,
+        report=partial(_note, session),
+    )
+    run.committed = True
+
+
+def _note(session: Session, text: str) -> None:
+    session.report(Note(text))
+
+
+def _record(run: Run) -> None:
+    session = run.session
+    session.render_config()
+    session.stack.up(narrate(session.report), lease_epoch=run.lease.token.epoch)
+
+
+def turn_back(run: Run, cause: MlopsError) -> None:
+    """Take a failed release out of stack config again; its tables stay. Raises what `pulumi up` raises."""
+    session = run.session
+    session.report(Note(f"turning back: {type(cause).__name__}"))
+    session.ledger.record(
+        "turned_back",
+        lease=run.lease.token,
+        digest=run.lock.digest,
+        actor=run.actor,
+        reason=cause.what[:500],
+    )
+    pointer = session.ledger.pointer()
+    if pointer.digest != run.lock.digest:
+        references.unreference(
+            session.operator.operator_url, session.environment, run.lock.digest, lease=run.lease.token
+        )
+    session.render_config()
+    session.stack.up(narrate(session.report), lease_epoch=run.lease.token.epoch)

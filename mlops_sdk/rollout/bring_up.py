@@ -1,0 +1,68 @@
+"""An environment's platform: brought up by Pulumi, stopped by its supervisor, deleted with its data."""
+
+import shutil
+import time
+
+from mlops_sdk.platform.postgres import remove_data
+from mlops_sdk.platform.supervisor import Supervisor
+from mlops_sdk.release.project import Project
+from mlops_sdk.rollout.pulumi_events import narrate
+from mlops_sdk.rollout.progress import Note, Report, silent
+from mlops_sdk.rollout.session import Session, open_session
+from mlops_sdk.stack.drive import Stack
+from mlops_sdk.traffic.handover import reconcile
+
+
+def bring_up(
+    project: Project, environment: str, *, report: Report = silent, timeout_s: float = 300.0
+) -> dict[str, str]:
+    """Make the environment match its stack config, which is made from the committed example where it is missing.
+
+    Returns the addresses to look at, by name. A second call changes nothing; two at once are safe: one waits.
+    """
+    del timeout_s
+    project.check_environment(environment)
+    stack = Stack(project, environment, report=lambda line: report(Note(line)))
+    stack.init()
+    started = time.monotonic()
+    result = stack.up(narrate(report))
+    made = sum(count for operation, count in result.counts.items() if operation != "same")
+    report(Note(f"{environment} is up: {made} resources changed in {time.monotonic() - started:.1f} s"))
+    with open_session(project, environment, report) as session:
+        reconcile(session.operator.operator_url, environment, session.traffic)
+        return addresses(session)
+
+
+def addresses(session: Session) -> dict[str, str]:
+    """Return what a person can open in a browser or ask with curl, by name."""
+    settings = session.settings
+    return {
+        "router": settings.router_url,
+        "mlflow": settings.mlflow_tracking_uri,
+        "prefect": settings.prefect_api_url.removesuffix("/api"),
+        "postgres": f"{settings.database_host}:{settings.database_port}/{settings.database_name}",
+    }
+
+
+def stop(project: Project, environment: str, *, report: Report = silent, timeout_s: float = 60.0) -> int:
+    """Stop every process of the environment, databases last; return how many ran.
+
+    Raises DeadlineError naming what still runs after `timeout_s` seconds.
+    """
+    project.check_environment(environment)
+    supervisor = Supervisor(project.environment_folder(environment))
+    running = [status for status in supervisor.statuses().values() if status.pid]
+    for status in running:
+        report(Note(f"stopping {status.name} (pid {status.pid})"))
+    supervisor.shutdown(timeout_s=timeout_s)
+    return len(running)
+
+
+def delete(project: Project, environment: str) -> None:
+    """Remove the environment's folder, its Postgres files and its stack config. Nothing of it may run."""
+    folder = project.environment_folder(environment)
+    if folder.exists():
+        remove_data(folder / "postgres")
+        shutil.rmtree(folder)
+    (project.root / "stacks" / f"Pulumi.{environment}.yaml").unlink(missing_ok=True)
+

@@ -1,0 +1,113 @@
+"""The step that builds one derived table: an attempt, a flow run in the release's own code, the seal.
+
+Two deployers of one fingerprint: one builds, the other waits and uses what it built.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from mlops_sdk.errors import DeadlineError, MlopsError
+from mlops_sdk.rollout.child import ReleaseCode
+from mlops_sdk.rollout.flow_runs import FlowJob, Prefect
+from mlops_sdk.rollout.locking import release_code
+from mlops_sdk.rollout.progress import Note
+from mlops_sdk.runtime import env_file
+from mlops_sdk.runtime.passwords import derive
+from mlops_sdk.runtime.settings import BuildOrder, BuildSettings, ModelPin
+from mlops_sdk.state import build
+
+if TYPE_CHECKING:
+    from mlops_sdk.rollout.apply import Run
+
+BUILDER_ROLE = "sdk_builder"
+WORK_POOL = "mlops"
+BUILD_FLOW = "mlops_sdk/state/build_flow.py:build_table"
+WAIT_FOR_OTHERS_S = 1.0
+
+
+def build_table(run: Run, table: str) -> None:
+    """Build a derived table of the run's release and seal it, unless it is sealed already.
+
+    Raises what the builder said, DeadlineError when the run's time is over.
+    """
+    session = run.session
+    conninfo = session.operator.operator_url
+    fingerprint = run.binding().fingerprints[table]
+    code = release_code(session.project, run.lock.code.commit, session.report)
+    while True:
+        order = build.prepare(
+            conninfo, session.environment, run.lock.digest, table, lease=run.lease.token
+        )
+        if order is not None:
+            _run_flow(run, order, code)
+        found = build.status(conninfo, fingerprint)
+        if found is None or (order is not None and found.state not in ("loaded", "sealed")):
+            raise MlopsError(f"the build of {table} ended without loading it", where=session.environment)
+        if found.state in ("loaded", "sealed"):
+            break
+        session.report(Note(f"another builder works on {table}: {found.rows:,} rows so far"))
+        if run.left_s() < WAIT_FOR_OTHERS_S:
+            raise DeadlineError(f"another builder of {table} did not end in time")
+        time.sleep(WAIT_FOR_OTHERS_S)
+    sealed = build.seal(conninfo, fingerprint, lease=run.lease.token)
+    session.report(Note(f"sealed {sealed.physical}: {sealed.rows:,} rows"))
+
+
+def _run_flow(run: Run, order: BuildOrder, code: ReleaseCode) -> None:
+    session = run.session
+    folder = session.folder / "env"
+    path = folder / f"build-{order.fingerprint}.env"
+    env_file.write(path, _settings(run, order).variables())
+    job = FlowJob(
+        flow="build_table",
+        deployment=f"{run.lock.release}-{order.table}",
+        checkout=code.checkout,
+        entrypoint=BUILD_FLOW,
+        work_pool=WORK_POOL,
+        job_variables=job_variables(code, folder / "environment.env", path),
+    )
+    try:
+        with Prefect(session.settings.prefect_api_url) as prefect:
+            prefect.run(
+                job,
+                timeout_s=run.left_s(),
+                name=f"{run.lock.release} {order.table} #{order.attempt}",
+                log=lambda line: session.report(Note(line)),
+            )
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def job_variables(code: ReleaseCode, *env_files: Path) -> dict[str, object]:
+    """Return what the work pool's job template needs to run release code with these files as its environment."""
+    return {
+        "python": str(code.python),
+        "checkout": str(code.checkout),
+        "env_files": [str(path) for path in env_files],
+    }
+
+
+def _settings(run: Run, order: BuildOrder) -> BuildSettings:
+    """What the builder is told: the environment, the release, and the builder's own role."""
+    session, lock = run.session, run.lock
+    master_key: SecretStr = session.operator.master_key
+    return BuildSettings(
+        **dict(session.settings),
+        release=lock.release,
+        release_digest=lock.digest,
+        commit=lock.code.commit,
+        database_user=BUILDER_ROLE,
+        database_password=derive(master_key, BUILDER_ROLE),
+        state=lock.state.entry if lock.state else None,
+        models={
+            key: ModelPin(name=model.name, version=model.version, digest=model.digest)
+            for key, model in lock.models.items()
+        },
+        parameters=dict(lock.parameters),
+        build=order,
+    )

@@ -1,0 +1,107 @@
+"""Deploy: from a manifest to a live release. Rollback takes the same way with an earlier lock.
+
+Any failure: the first error, then what became of what had been done.
+"""
+
+import time
+from pathlib import Path
+
+from mlops_sdk.errors import MlopsError, NotTurnedBackError, TurnedBackError
+from mlops_sdk.release.project import Project
+from mlops_sdk.rollout.apply import Run, apply, turn_back
+from mlops_sdk.rollout.explain import plan_lines
+from mlops_sdk.rollout.locking import lock_manifest
+from mlops_sdk.rollout.observe import observe
+from mlops_sdk.rollout.outcome import Outcome
+from mlops_sdk.rollout.plan import Plan, build_plan
+from mlops_sdk.rollout.progress import Note, Report, silent
+from mlops_sdk.rollout.session import open_session
+
+
+def plan_deploy(project: Project, environment: str, manifest: Path) -> Plan:
+    """Return what `deploy` would do. Changes no file of the project and no row of the environment.
+
+    Raises what `lock_manifest`, `observe` and `build_plan` raise.
+    """
+    with open_session(project, environment) as session:
+        lock = lock_manifest(project, environment, manifest, write=False)
+        return build_plan(lock, observe(session, lock), keep=project.keep)
+
+
+def deploy(
+    project: Project,
+    environment: str,
+    manifest: Path,
+    *,
+    reason: str = "",
+    allow_dirty: bool = False,
+    allow_platform_changes: bool = False,
+    report: Report = silent,
+    timeout_s: float = 3600.0,
+) -> Outcome:
+    """Make the manifest's release live in the environment.
+
+    Raises LeaseHeldError, FrozenError, PolicyError, UnreachableError and what locking raises before anything
+    changed; TurnedBackError or NotTurnedBackError when a step failed after that.
+    """
+    started = time.monotonic()
+    with open_session(project, environment, report) as session:
+        lock = lock_manifest(project, environment, manifest, allow_dirty=allow_dirty, report=report)
+        with session.acquire_lease() as lease:
+            plan = build_plan(lock, observe(session, lock), keep=project.keep)
+            run = Run(
+                session=session,
+                lease=lease,
+                lock=lock,
+                plan=plan,
+                reason=reason,
+                allow_platform_changes=allow_platform_changes,
+                deadline=started + timeout_s,
+            )
+            return execute(run, started)
+
+
+def execute(run: Run, started: float) -> Outcome:
+    """Show the plan, apply it, and turn back what a failing step left. `started` is a monotonic time in seconds."""
+    session, plan = run.session, run.plan
+    for line in plan_lines(plan):
+        session.report(Note(line))
+    if plan.steps:
+        try:
+            apply(run)
+        except MlopsError as error:
+            raise _turned_back(run, error) from error
+    pointer = session.ledger.pointer()
+    return Outcome(
+        environment=session.environment,
+        release=plan.release,
+        digest=plan.digest,
+        previous=plan.live,
+        entry=pointer.entry or 0,
+        changed=bool(plan.steps),
+        elapsed_s=round(time.monotonic() - started, 2),
+    )
+
+
+def _turned_back(run: Run, error: MlopsError) -> MlopsError:
+    """Turn back a failed run and return the error to raise: the first one first, then the outcome."""
+    live = run.plan.live or "nothing"
+    if run.committed:
+        return NotTurnedBackError(
+            f"{error}\n{run.plan.release} is live, but the command did not finish",
+            remedy="run the same command again: it goes on where this one stopped",
+        )
+    if not run.touched:
+        return error
+    try:
+        turn_back(run, error)
+    except MlopsError as second:
+        return NotTurnedBackError(
+            f"{error}\nturning back failed too: {second}",
+            remedy=f"{live} is still live; run the same command again once the cause is mended",
+        )
+    return TurnedBackError(
+        f"{error}\nturned back: {live} is live as before, {run.plan.release} was taken out of stack config",
+        remedy="its tables are kept; mend the cause and run the same command again",
+    )
+

@@ -1,0 +1,148 @@
+"""Rollback: deploy aimed at an earlier release, with a look at what would be lost first.
+
+It never resolves anything: code, models and tables are those of the earlier release's binding and lock.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from mlops_sdk.errors import InputError, NotFoundError
+from mlops_sdk.ledger import address as addresses
+from mlops_sdk.release.lock import Lock
+from mlops_sdk.release.project import Project
+from mlops_sdk.rollout.apply import Run
+from mlops_sdk.rollout.deploy import execute
+from mlops_sdk.rollout.observe import observe
+from mlops_sdk.rollout.outcome import Outcome
+from mlops_sdk.rollout.plan import Intent, build_plan
+from mlops_sdk.rollout.progress import Report, silent
+from mlops_sdk.rollout.session import Session, open_session
+from mlops_sdk.state.loss import TableLoss, preview
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """A rollback that holds the lease, knows its target and what would be lost, and has changed nothing yet."""
+
+    run: Run
+    started: float
+    losses: tuple[TableLoss, ...]
+
+    @classmethod
+    @contextmanager
+    def begin(
+        cls,
+        project: Project,
+        environment: str,
+        *,
+        to: str = "",
+        reason: str,
+        report: Report = silent,
+        timeout_s: float = 600.0,
+    ) -> Iterator["Rollback"]:
+        """Take the lease, find the target (`to`: a tag, a digest or an address) and look at the loss.
+
+        Raises InputError without a reason, NotFoundError without a target, LeaseHeldError.
+        """
+        if not reason.strip():
+            raise InputError("a rollback needs a reason", remedy='say it with -m "..."')
+        started = time.monotonic()
+        with open_session(project, environment, report) as session, session.acquire_lease() as lease:
+            lock = find_target(session, to)
+            plan = build_plan(lock, observe(session, lock), keep=project.keep, intent=Intent.ROLLBACK)
+            run = Run(
+                session=session,
+                lease=lease,
+                lock=lock,
+                plan=plan,
+                reason=reason,
+                deadline=started + timeout_s,
+                allow_platform_changes=False,
+            )
+            yield cls(run, started, _losses(session, lock))
+
+    @property
+    def loses_rows(self) -> bool:
+        """Whether rows written by the release being left will not be in the target."""
+        return any(loss.lost for loss in self.losses)
+
+    def preview_lines(self) -> list[str]:
+        """Return the loss preview for people, a line a table."""
+        live, target = self.run.plan.live or "nothing", self.run.plan.release
+        lines = [f"rollback from {live} to {target}: what {live} wrote"]
+        for loss in self.losses:
+            fate = f"{loss.lost:,} lost" if loss.lost else "carried back, none lost"
+            lines.append(f"  {loss.table:<16} {loss.rows:>8,} rows ({loss.policy}): {fate}")
+        return lines if self.losses else [*lines, "  no table that a rollback concerns"]
+
+    def apply(self) -> Outcome:
+        """Roll back. Raises TurnedBackError or NotTurnedBackError when a step fails."""
+        return execute(self.run, self.started)
+
+
+def find_target(session: Session, to: str) -> Lock:
+    """Return the lock of the release that `to` names; the last verified one before the live one by default.
+
+    Raises NotFoundError when there is none, or none by that name.
+    """
+    ledger = session.ledger
+    digest = _resumed(session) if not to else _named(session, to)
+    if digest is None:
+        live = ledger.pointer().digest
+        digest = ledger.last_verified_before(live) if live else None
+    if digest is None:
+        raise NotFoundError(
+            "there is no earlier verified release to go back to",
+            where=session.environment,
+            remedy=f"`mlops history {session.environment}` shows what was live; name one with --to",
+        )
+    return ledger.lock(digest)
+
+
+def _resumed(session: Session) -> str | None:
+    """The target of a rollback that was killed on its way: the same command goes on to the same release.
+
+    The last intent says so, as long as no outcome stands after it and nothing but it can have moved the pointer.
+    """
+    for entry in session.ledger.entries(limit=50):
+        if entry.kind in ("turned_back", "failed", "resume"):
+            return None
+        if entry.kind == "intent":
+            if entry.details.get("intent") != Intent.ROLLBACK or _is_recorded(session):
+                return None
+            return str(entry.details["digest"])
+    return None
+
+
+def _is_recorded(session: Session) -> bool:
+    from mlops_sdk.stack import config
+
+    return config.live_of(session.stack.config.read()) == session.ledger.pointer().digest
+
+
+def _named(session: Session, to: str) -> str:
+    ledger = session.ledger
+    for binding in ledger.bindings():
+        if to in (binding.release, binding.digest) or binding.digest.startswith(f"sha256:{to}"):
+            return binding.digest
+    try:
+        parsed = addresses.parse(to, now=datetime.now(UTC))
+    except InputError as error:
+        raise NotFoundError(
+            f"{session.environment} has no release {to!r}",
+            remedy=f"`mlops status {session.environment}` lists the kept ones",
+        ) from error
+    entry = ledger.resolve(parsed)
+    if entry is None or entry.digest is None:
+        raise NotFoundError(f"nothing was live at {to}", where=session.environment)
+    return entry.digest
+
+
+def _losses(session: Session, target: Lock) -> tuple[TableLoss, ...]:
+    live = session.ledger.pointer().digest
+    if live is None or live == target.digest:
+        return ()
+    return tuple(preview(session.operator.operator_url, session.environment, live, target.digest))

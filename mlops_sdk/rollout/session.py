@@ -1,0 +1,163 @@
+"""The one place that wires an environment together: settings, ledger, stack, router, registry.
+
+Opening a session reads files and connects to nothing; each collaborator connects when it is used.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlops_sdk.errors import InputError, NotFoundError
+from mlops_sdk.ledger.lease import Holder, Lease, break_lease
+from mlops_sdk.ledger.store import Ledger
+from mlops_sdk.platform.checkout import ensure_python
+from mlops_sdk.registry.client import Registry
+from mlops_sdk.release.binding import Binding
+from mlops_sdk.release.project import Project
+from mlops_sdk.rollout.code import DEPENDENCY_LOCK, file_at
+from mlops_sdk.rollout.progress import Note, Report, silent
+from mlops_sdk.runtime import env_file
+from mlops_sdk.runtime.settings import EnvironmentSettings, OperatorSettings
+from mlops_sdk.stack import config
+from mlops_sdk.stack.config import Basis
+from mlops_sdk.stack.drive import Stack
+from mlops_sdk.traffic.router_files import FileTraffic
+
+
+@dataclass(frozen=True)
+class Session:
+    """An environment that is up, seen from the machine of a person who deploys."""
+
+    project: Project
+    environment: str
+    settings: EnvironmentSettings
+    operator: OperatorSettings
+    ledger: Ledger
+    stack: Stack
+    traffic: FileTraffic
+    report: Report
+
+    @property
+    def folder(self) -> Path:
+        """The environment's folder on this machine."""
+        return self.project.environment_folder(self.environment)
+
+    def acquire_lease(self) -> Lease:
+        """Take the environment's lease, after ending an engine that a dead predecessor left. Raises LeaseHeldError."""
+        lease = Lease.acquire(self.operator.operator_url, self.environment, Holder.this_process())
+        if lease.predecessor:
+            self.report(Note(f"took over from {lease.predecessor.who} (pid {lease.predecessor.pid}), who is gone"))
+        self.stack.heal()
+        return lease
+
+    def end_hold(self, reason: str) -> str:
+        """End the hold and return its reason, or "" where there was none."""
+        hold = self.ledger.hold()
+        if hold is None:
+            return ""
+        self.ledger.set_hold(False, lease=None, actor=Holder.this_process().who, reason=reason)
+        return hold.reason
+
+    def break_lease(self, reason: str) -> str:
+        """End the lease, whoever has it, and return who had it, or "" for nobody."""
+        holder = break_lease(self.operator.operator_url, self.environment)
+        if holder is None:
+            return ""
+        words = f"{holder.who} on {holder.host} (pid {holder.pid})"
+        self.ledger.record(
+            "lease_broken",
+            lease=None,
+            actor=Holder.this_process().who,
+            reason=reason,
+            details={"holder": words},
+        )
+        return words
+
+    def rendered_config(self, *, live: str | None = None) -> Any:
+        """Return stack config with its release part rendered from the ledger, unwritten.
+
+        `live` takes the pointer's place, for the config of a handover that is about to happen.
+        """
+        pointer = self.ledger.pointer()
+        head = self.ledger.head()
+        wanted = live or pointer.digest
+        locks = {binding.digest: self.ledger.lock(binding.digest) for binding in self.present(wanted)}
+        sections = [
+            config.section(
+                locks[binding.digest],
+                binding,
+                environment=self.environment_of(locks[binding.digest].code.commit),
+            )
+            for binding in self.present(wanted)
+        ]
+        basis = Basis(entry=head.n, digest=head.hash) if head else None
+        return config.render(self.stack.config.read(), sections, live=wanted, basis=basis)
+
+    def render_config(self) -> bool:
+        """Write the rendered config; return whether anything but its basis changed."""
+        before = config.cause_of(self.stack.config.read())
+        document = self.rendered_config()
+        self.stack.config.write(document)
+        return config.cause_of(document) != before
+
+    def present(self, live: str | None) -> list[Binding]:
+        """Return the bindings that stack config holds: those referenced, and `live` in any case."""
+        statuses = self.ledger.statuses()
+        return [
+            binding
+            for binding in self.ledger.bindings()
+            if binding.digest == live or statuses[binding.digest] in ("bound", "cut")
+        ]
+
+    def environment_of(self, commit: str) -> Path:
+        """Return the dependency environment of a commit, made where it is missing, relative to the project."""
+        lock = file_at(self.project.root, commit, DEPENDENCY_LOCK)
+        return ensure_python(self.project.root, lock).parent.parent.relative_to(self.project.root)
+
+
+@contextmanager
+def open_session(project: Project, environment: str, report: Report = silent) -> Iterator[Session]:
+    """Open an environment that `mlops up` has made.
+
+    Raises NotFoundError for an environment that the project lacks or that was never brought up.
+    """
+    project.check_environment(environment)
+    folder = project.environment_folder(environment)
+    if not (folder / "env" / "operator.env").exists():
+        raise NotFoundError(
+            f"environment {environment} was never brought up on this machine",
+            where=str(folder),
+            remedy=f"run `mlops up {environment}`",
+        )
+    operator = OperatorSettings.load(folder, "operator")
+    settings = EnvironmentSettings.load(folder, "environment")
+    yield Session(
+        project=project,
+        environment=environment,
+        settings=settings,
+        operator=operator,
+        ledger=Ledger(operator.operator_url, environment),
+        stack=Stack(project, environment, report=lambda line: report(Note(line))),
+        traffic=FileTraffic(folder / "router"),
+        report=report,
+    )
+
+
+def registry_of(project: Project, environment: str) -> Registry:
+    """Return the project's model registry: its own, or that of the environment. Raises NotFoundError."""
+    if project.registry_uri:
+        return Registry(project.registry_uri)
+    folder = project.environment_folder(environment)
+    if not (folder / "env" / "environment.env").exists():
+        raise NotFoundError(
+            f"the project names no registry, and environment {environment} was never brought up",
+            where=str(project.root / "pyproject.toml"),
+            remedy=f"run `mlops up {environment}`, or set registry_uri in [tool.mlops]",
+        )
+    values = env_file.load_layers(folder, "environment")
+    uri = values.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        raise InputError("MLFLOW_TRACKING_URI is not set", where=str(folder), remedy=f"run `mlops up {environment}`")
+    return Registry(uri)

@@ -1,0 +1,218 @@
+"""`make demo`: from a manifest to a served recommendation and back, on this machine.
+
+Every step is a command that a person could type; its output is shown and kept in `.mlops/demo/transcript.txt`. What the
+demo claims at its end it has checked: a check that fails ends it with 1.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import psycopg
+
+from mlops_sdk.platform.memory import pss_mb
+from mlops_sdk.platform.supervisor import Supervisor
+from mlops_sdk.runtime import env_file
+from tools.demo.client import AskingClient, Tally
+from tools.demo.training import train_in_worker
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ENVIRONMENT = "local"
+FOLDER = ROOT / ".mlops" / "demo"
+READERS = (7, 11, 42)  # users who only read
+FIRST_WRITER, WRITERS, FILMS = 100, 50, 3201
+
+
+class Transcript:
+    """Prints to the terminal and keeps the same text in a file."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("w", encoding="utf-8")
+
+    def say(self, text: str = "") -> None:
+        """Print one or more lines."""
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+        self._file.write(text + "\n")
+        self._file.flush()
+
+    def step(self, number: int, text: str) -> None:
+        """Print a heading."""
+        self.say(f"\n== {number}. {text}")
+
+    def run(self, *command: str) -> None:
+        """Run a command of the SDK, show what it prints, and end the demo if it fails."""
+        self.say(f"$ {' '.join(command)}")
+        with subprocess.Popen(
+            [str(ROOT / ".venv" / "bin" / command[0]), *command[1:]],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                self.say(f"  {line.rstrip()}")
+        if process.returncode:
+            self.say(f"the demo ends here: {command[0]} {command[1]} ended with {process.returncode}")
+            sys.exit(process.returncode)
+
+
+def main() -> None:
+    """Run the nine steps, check the claims, and print the figures."""
+    out = Transcript(FOLDER / "transcript.txt")
+    started = time.monotonic()
+    out.step(3, "the platform: Postgres, MLflow, Prefect, queue, router")
+    out.run("mlops", "up", ENVIRONMENT)
+    settings = env_file.load_layers(ROOT / ".mlops" / ENVIRONMENT, "environment", "operator")
+    out.step(4, "3,201 films into the source database, four model versions into the registry")
+    _load_source(out)
+    for line in train_in_worker(ROOT, ENVIRONMENT):
+        out.say(f"  {line}")
+    _forget_stale_locks(out)
+    _end_hold(out)
+    out.step(5, "the first release")
+    out.run("mlops", "deploy", "stacks/releases/v0.0.1.yaml", "-e", ENVIRONMENT, "-m", "the first release")
+    router = settings["MLOPS_ROUTER_URL"]
+    before = {user: _recommend(out, router, user, shown=user == READERS[0]) for user in READERS}
+    out.step(6, "the second release: only the reranker is new, so table content is reused")
+    out.run("mlops", "deploy", "stacks/releases/v0.0.2.yaml", "-e", ENVIRONMENT, "-m", "a better reranker")
+    _recommend(out, router, READERS[0], shown=True)
+    memory_mb = pss_mb(Supervisor(ROOT / ".mlops" / ENVIRONMENT).pids())
+    out.step(7, "feedback, and 8: roll everything back while a client asks and writes all along")
+    client = AskingClient(router, first_user=FIRST_WRITER, users=WRITERS, films=FILMS)
+    with client:
+        _await_requests(client.tally, 50)
+        out.run("mlops", "rollback", ENVIRONMENT, "-m", "demo", "--yes")
+        _await_requests(client.tally, client.tally.requests + 50)
+    out.say(f"requests: {client.tally.requests}, failed: {len(client.tally.failures)}")
+    after = {user: _recommend(out, router, user, shown=user == READERS[0]) for user in READERS}
+    out.step(9, "what was live when")
+    out.run("mlops", "history", ENVIRONMENT)
+    out.run("mlops", "status", ENVIRONMENT)
+    out.run("mlops", "at", f"{ENVIRONMENT}@{{1.minute.ago}}")
+    elapsed_s = time.monotonic() - started
+    problems = _problems(client.tally, before, after, settings)
+    _figures(out, elapsed_s, memory_mb)
+    out.say("\nLook at (make down stops them all):")
+    out.say(f"  service  {router}/recommend?user_id=7&k=5")
+    out.say(f"  MLflow   {settings['MLFLOW_TRACKING_URI']}")
+    out.say(f"  Prefect  {settings['PREFECT_API_URL'].removesuffix('/api')}")
+    out.say(f"  this transcript: {(FOLDER / 'transcript.txt').relative_to(ROOT)}")
+    for problem in problems:
+        out.say(f"FAILED: {problem}")
+    sys.exit(1 if problems else 0)
+
+
+def _load_source(out: Transcript) -> None:
+    """Load the films with the variables of environment and operator, which the process environment carries."""
+    values = env_file.load_layers(ROOT / ".mlops" / ENVIRONMENT, "environment", "operator")
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.recommender.source"],
+        cwd=ROOT,
+        env={**os.environ, **values},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    out.say("$ python -m pipelines.recommender.source")
+    out.say(f"  {(done.stdout or done.stderr).strip()}")
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def _forget_stale_locks(out: Transcript) -> None:
+    """Remove locks that name models of an environment that was deleted: their digests exist nowhere any more."""
+    done = subprocess.run(
+        [str(ROOT / ".venv/bin/mlops"), "status", ENVIRONMENT, "-o", "json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    known = {release["release"] for release in json.loads(done.stdout)["releases"]}
+    for tag in ("v0.0.1", "v0.0.2"):
+        lock = ROOT / "stacks" / "releases" / f"{tag}.lock.yaml"
+        if tag not in known and lock.exists():
+            out.say(f"  {lock.name} was made for an environment that is gone: it is made anew")
+            lock.unlink()
+
+
+def _end_hold(out: Transcript) -> None:
+    """An earlier demo ended with a rollback, which holds releases back."""
+    done = subprocess.run(
+        [str(ROOT / ".venv/bin/mlops"), "status", ENVIRONMENT, "-o", "json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if json.loads(done.stdout)["hold"]:
+        out.run("mlops", "resume", ENVIRONMENT, "-m", "the demo runs again")
+
+
+def _recommend(out: Transcript, router: str, user: int, *, shown: bool) -> list[object]:
+    """Ask for five films; return the answer's items. Request id and times are headers, not part of it."""
+    answer = httpx.get(f"{router}/recommend", params={"user_id": user, "k": 5}, timeout=10)
+    answer.raise_for_status()
+    items: list[object] = answer.json()["items"]
+    if shown:
+        out.say(f"$ curl '{router}/recommend?user_id={user}&k=5'")
+        for name in ("X-MLOps-Release", "X-MLOps-Slot", "X-MLOps-Models"):
+            out.say(f"  {name}: {answer.headers[name]}")
+        for item in items:
+            out.say(f"  {json.dumps(item)}")
+    return items
+
+
+def _await_requests(tally: Tally, count: int, timeout_s: float = 60.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while tally.requests < count and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _problems(
+    tally: Tally, before: dict[int, list[object]], after: dict[int, list[object]], settings: dict[str, str]
+) -> list[str]:
+    """Return what does not hold of what the demo is about to claim."""
+    problems = [f"a request failed: {failure}" for failure in tally.failures[:5]]
+    problems += [
+        f"user {user} got another answer after the rollback" for user in before if before[user] != after[user]
+    ]
+    if tally.releases != ["v0.0.2", "v0.0.1"]:
+        problems.append(f"the releases that answered were {tally.releases}")
+    with psycopg.connect(settings["MLOPS_OPERATOR_URL"]) as connection:
+        row = connection.execute(
+            "SELECT count(DISTINCT request_id) FROM shared.interactions WHERE request_id = ANY(%s)",
+            [tally.feedback],
+        ).fetchone()
+    kept = row[0] if row else 0
+    if kept != len(tally.feedback):
+        problems.append(f"{len(tally.feedback)} feedbacks were accepted, {kept} are in interactions")
+    return problems
+
+
+def _figures(out: Transcript, elapsed_s: float, memory_mb: float) -> None:
+    figures = [
+        {"name": "steps 3 to 9", "value": round(elapsed_s, 1), "unit": "s", "bar": "at most 120 s"},
+        {
+            "name": "the platform with two releases, sum of PSS",
+            "value": round(memory_mb),
+            "unit": "MB",
+            "bar": "at most 1,500 MB",
+        },
+    ]
+    (FOLDER / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    out.say(f"\nMeasured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC:")
+    for figure in figures:
+        out.say(f"  {figure['name']}: {figure['value']} {figure['unit']} ({figure['bar']})")
+
+
+if __name__ == "__main__":
+    main()

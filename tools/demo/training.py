@@ -1,0 +1,31 @@
+"""Train the demo's models where flows run: in the environment's Prefect worker."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mlops_sdk.release.project import load_project
+from mlops_sdk.rollout.building import WORK_POOL, job_variables
+from mlops_sdk.rollout.child import ReleaseCode
+from mlops_sdk.rollout.flow_runs import FlowJob, Prefect
+from mlops_sdk.rollout.session import open_session
+
+FLOW = "pipelines/recommender/flow.py:train_models"
+TIMEOUT_S = 300.0
+
+
+def train_in_worker(root: Path, environment: str) -> Iterator[str]:
+    """Run the training flow of this checkout and yield what it logs. A second run finds all versions registered."""
+    lines: list[str] = []
+    with open_session(load_project(root), environment) as session:
+        code = ReleaseCode(checkout=root, python=root / ".venv" / "bin" / "python")
+        job = FlowJob(
+            flow="train-recommender",
+            deployment="demo",
+            checkout=root,
+            entrypoint=FLOW,
+            work_pool=WORK_POOL,
+            job_variables=job_variables(code, session.folder / "env" / "environment.env"),
+        )
+        with Prefect(session.settings.prefect_api_url) as prefect:
+            prefect.run(job, timeout_s=TIMEOUT_S, name="demo: train", log=lines.append)
+    yield from lines

@@ -15,6 +15,7 @@ import ctypes
 import json
 import os
 import pwd
+import shlex
 import signal
 import sys
 import time
@@ -91,37 +92,36 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """Variables of a .env file: one KEY=VALUE a line, `#` lines are comments.
+    """Variables of a .env file: KEY=VALUE lines with a shell's quoting, as `runtime.env_file` writes them.
 
-    A value in double quotes has JSON's escapes, a value in single quotes is taken as it stands.
-    Ends the process with 2 where the file is missing or a line is not of this form.
+    `#` lines are comments. Ends the process with 2 where the file is missing or a line is not of this form.
     """
     values: dict[str, str] = {}
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         _refuse(f"{path}: cannot be read: {error.strerror}", code=2)
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines(): that also splits at characters which a value may hold.
+    for number, line in enumerate(text.split("\n"), start=1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
         key, separator, value = stripped.partition("=")
         if not separator or not key.strip():
             _refuse(f"{path}:{number}: not of the form KEY=VALUE", code=2)
-        values[key.strip()] = _unquote(value.strip(), path, number)
+        values[key.strip()] = _unquote(value, path, number)
     return values
 
 
 def _unquote(value: str, path: Path, line: int) -> str:
-    if len(value) >= 2 and value[0] == value[-1] == "'":
-        return value[1:-1]
-    if len(value) >= 2 and value[0] == value[-1] == '"':
-        try:
-            return str(json.loads(value))
-        except json.JSONDecodeError:
-            # The value itself stays out of the message: it may be a secret.
-            _refuse(f"{path}:{line}: the value in double quotes is not well formed", code=2)
-    return value
+    # The value itself stays out of the messages: it may be a secret.
+    try:
+        words = shlex.split(value)
+    except ValueError:
+        _refuse(f"{path}:{line}: a quote is not closed", code=2)
+    if len(words) > 1:
+        _refuse(f"{path}:{line}: a value with spaces needs quotes", code=2)
+    return words[0] if words else ""
 
 
 def become(user: str) -> None:

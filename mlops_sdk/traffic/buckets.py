@@ -5,6 +5,7 @@ a shift only ever adds buckets to `next`.
 """
 
 import hashlib
+import re
 
 BUCKETS = 256
 """Parts that traffic is divided into; shares are counted in them."""
@@ -40,7 +41,4 @@ def share_of(text: str) -> int:
     """The share (0..256) that a threshold stands for; whatever is no threshold lets none through."""
     if text == "g":
         return BUCKETS
-    try:
-        return int(text, 16) if len(text) == 2 else 0
-    except ValueError:
-        return 0
+    return int(text, 16) if re.fullmatch("[0-9a-f]{2}", text) else 0

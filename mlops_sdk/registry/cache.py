@@ -16,7 +16,10 @@ from mlops_sdk.release.digest import short
 def cached(digest: str, cache: Path) -> Path | None:
     """The folder of the artifact that `digest` names; None if it is not in `cache`, or is damaged there."""
     folder = cache / short(digest)
-    return folder if folder.is_dir() and folder_digest(folder) == digest else None
+    try:
+        return folder if folder.is_dir() and folder_digest(folder) == digest else None
+    except FileNotFoundError:
+        return None  # another process is removing a damaged one
 
 
 @contextlib.contextmanager

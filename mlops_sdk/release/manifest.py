@@ -5,7 +5,8 @@ It must not read files or resolve refs; `manifest_file` reads one and explains w
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue, StringConstraints, model_validator
+from pydantic import Field, JsonValue, StringConstraints, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from mlops_sdk.release.value import Value
 
@@ -68,6 +69,13 @@ class Manifest(Value):
     parameters: dict[str, JsonValue] = Field(
         default_factory=dict, description="what service and builders are told, such as {candidates: 200}"
     )
+
+    @field_validator("schema_version", mode="before")
+    @classmethod
+    def _is_a_number(cls, value: object) -> object:
+        if isinstance(value, bool):  # to Python, and to a Literal, True is 1
+            raise PydanticCustomError("literal_error", "not a version")
+        return value
 
     @property
     def digest(self) -> str:

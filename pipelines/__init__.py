@@ -1,1 +1,4 @@
-"""Workloads that the project releases: one package each. They import `mlops_sdk`, never the other way round."""
+"""Workloads that the project releases: one package each.
+
+They import `mlops_sdk`, never the other way round.
+"""

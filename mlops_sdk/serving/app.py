@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mlops_sdk.errors import InputError, UnreachableError
+from mlops_sdk.errors import InputError, NotFoundError, UnreachableError
 from mlops_sdk.runtime.settings import ServiceSettings
 from mlops_sdk.serving.answers import json_answer, problem
 from mlops_sdk.serving.metrics import CONTENT_TYPE
@@ -31,14 +31,16 @@ from mlops_sdk.serving.service import Service, service_of
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 # Asked every few seconds by machines; counting them would hide what people ask.
 _NOT_COUNTED = frozenset({"/livez", "/readyz", "/metrics"})
+_WITHOUT_DATABASE = frozenset({"/livez", "/metrics"})
 _log = logging.getLogger(__name__)
 
 
 def create_service(settings: ServiceSettings, routes: Sequence[BaseRoute]) -> ASGIApp:
     """The application: `routes` and the endpoints that every service has.
 
-    Handlers get the running parts with `service_of(request)`. Raising InputError answers 422, UnreachableError
-    and a database that does not answer 503, anything else unforeseen 500 with a stack trace in the log alone.
+    Handlers get the running parts with `service_of(request)`. Raising InputError answers 422,
+    NotFoundError 404, UnreachableError and a database that does not answer 503, anything unforeseen 500
+    with a stack trace in the log alone.
     """
     service = Service(settings)
 
@@ -58,6 +60,7 @@ def create_service(settings: ServiceSettings, routes: Sequence[BaseRoute]) -> AS
         exception_handlers={
             HTTPException: _http_problem,
             InputError: _input_problem,
+            NotFoundError: _not_found_problem,
             UnreachableError: _unreachable_problem,
             psycopg.OperationalError: _database_problem,
             Exception: _internal_problem,
@@ -99,6 +102,11 @@ async def _input_problem(_: Request, error: Exception) -> Response:
     return problem(422, error.what)
 
 
+async def _not_found_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, NotFoundError)
+    return problem(404, error.what)
+
+
 async def _unreachable_problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, UnreachableError)
     return problem(503, error.what, headers={"Retry-After": "1"})
@@ -106,7 +114,7 @@ async def _unreachable_problem(_: Request, error: Exception) -> Response:
 
 async def _database_problem(request: Request, error: Exception) -> Response:
     _log.warning("request %s: %s", request.state.request_id, type(error).__name__)
-    return problem(503, "the database does not answer", headers={"Retry-After": "1"})
+    return problem(503, "the database cannot answer now", headers={"Retry-After": "1"})
 
 
 async def _internal_problem(_: Request, __: Exception) -> Response:
@@ -114,7 +122,10 @@ async def _internal_problem(_: Request, __: Exception) -> Response:
 
 
 class _Envelope:
-    """The outermost layer: request id, answer headers and metrics, around every answer, errors too."""
+    """The outermost layer: request id, answer headers and metrics, around every answer, errors too.
+
+    /livez and /metrics must answer while Postgres does not, so their slot is not asked for.
+    """
 
     def __init__(self, application: ASGIApp, service: Service) -> None:
         self._application = application
@@ -132,7 +143,7 @@ class _Envelope:
             return
         given = Headers(scope=scope).get("X-Request-Id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        slot = await self._service.slots.slot_or_next()
+        slot = "next" if scope["path"] in _WITHOUT_DATABASE else await self._service.slots.slot_or_next()
         scope.setdefault("state", {}).update(request_id=request_id, slot=slot)
         began, code = time.monotonic(), 500
 

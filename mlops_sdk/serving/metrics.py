@@ -16,10 +16,10 @@ class ServiceMetrics:
 
     def __init__(self, release: str) -> None:
         self._registry = CollectorRegistry()
-        requests = Counter(
+        self._requests = Counter(
             "mlops_requests", "Requests answered.", ["release", "code"], registry=self._registry
         )
-        self._count = lambda code: requests.labels(release, str(code)).inc()
+        self._release = release
         self._seconds = Histogram(
             "mlops_request_duration_seconds",
             "Time from a request's head to the end of its answer.",
@@ -48,7 +48,7 @@ class ServiceMetrics:
 
     def answered(self, code: int, seconds: float) -> None:
         """Count one request that was answered with status `code`."""
-        self._count(code)
+        self._requests.labels(self._release, str(code)).inc()
         self._seconds.observe(seconds)
 
     def text(self) -> bytes:

@@ -1,40 +1,27 @@
-"""The models that the release's lock names: fetched once, verified by digest, loaded, and asked for their smoke answer.
+"""The models that the release's lock names: fetched, verified by digest, loaded, asked for a smoke answer.
 
-A model that is not in the machine's cache is downloaded in a child process: importing MLflow would cost the
-service 150 MB for the rest of its life. Nothing here changes a model while the service runs.
+Nothing here changes a model while the service runs.
 """
 
 import logging
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
 
-from mlops_sdk.errors import MlopsError, UnreachableError
+from mlops_sdk.registry.load import Model, load
 from mlops_sdk.runtime.settings import ModelPin, ServiceSettings
 
-_DOWNLOAD_TIMEOUT_S = 300
 _log = logging.getLogger(__name__)
-
-
-class Predictor(Protocol):
-    """What a loaded model is to a service."""
-
-    def predict(self, rows: Any) -> Any:
-        """One answer a row of a DataFrame."""
 
 
 @dataclass(frozen=True)
 class LoadedModel:
     """A model that is ready. `smoke_ok`: it answers its recorded input as it did when it was locked.
 
-    `smoke` says in words what was compared.
+    `smoke` says in words what came of it.
     """
 
     pin: ModelPin
-    predictor: Predictor
+    predictor: Model
     smoke_ok: bool
     smoke: str
 
@@ -55,7 +42,7 @@ def load_models(settings: ServiceSettings) -> dict[str, LoadedModel]:
     Raises UnreachableError if MLflow is needed and does not answer, and MlopsError if an artifact is not what
     the lock says.
     """
-    return {key: _load(pin, _folder(pin, settings)) for key, pin in settings.models.items()}
+    return {key: _load(pin, settings) for key, pin in settings.models.items()}
 
 
 def models_header(pins: Mapping[str, ModelPin]) -> str:
@@ -63,58 +50,21 @@ def models_header(pins: Mapping[str, ModelPin]) -> str:
     return ", ".join(f"{key}={pin.name}/{pin.version}" for key, pin in sorted(pins.items()))
 
 
-def _load(pin: ModelPin, folder: Path) -> LoadedModel:
-    from mlops_sdk.registry.load import load
+def _load(pin: ModelPin, settings: ServiceSettings) -> LoadedModel:
+    from mlops_sdk.registry.client import Registry
 
-    predictor = load(folder)
-    smoke_ok, smoke = _smoke(predictor, pin)
-    (_log.info if smoke_ok else _log.error)("model %s version %d: %s", pin.name, pin.version, smoke)
-    return LoadedModel(pin, predictor, smoke_ok, smoke)
+    # A verified copy in the cache is used without asking MLflow.
+    registry = Registry(settings.mlflow_tracking_uri)
+    predictor = load(registry.download(pin.name, pin.version, pin.digest, settings.model_cache))
+    different = _smoke_differences(predictor, pin)
+    smoke = different[0] if different else "as recorded" if pin.smoke else "none was recorded"
+    (_log.error if different else _log.info)("model %s version %d: smoke %s", pin.name, pin.version, smoke)
+    return LoadedModel(pin, predictor, not different, smoke)
 
 
-def _smoke(predictor: Predictor, pin: ModelPin) -> tuple[bool, str]:
+def _smoke_differences(predictor: Model, pin: ModelPin) -> tuple[str, ...]:
     from mlops_sdk.registry import smoke
 
     if pin.smoke is None:
-        return True, "no smoke prediction was recorded"
-    got = smoke.predict(predictor, pin.smoke.input)
-    return (
-        (True, "answers as recorded")
-        if smoke.compare(pin.smoke.output, got)
-        else (False, "answers otherwise than recorded")
-    )
-
-
-def _folder(pin: ModelPin, settings: ServiceSettings) -> Path:
-    """The verified artifact in the cache; fetched if it is not there."""
-    from mlops_sdk.registry.cache import cached
-
-    folder = cached(pin.digest, settings.model_cache)
-    if folder is None:
-        _fetch(pin, settings)
-        folder = cached(pin.digest, settings.model_cache)
-    if folder is None:
-        raise MlopsError(
-            f"model {pin.name} version {pin.version} is not in the cache after its download",
-            where=str(settings.model_cache),
-            remedy="look at the service's log",
-        )
-    return folder
-
-
-def _fetch(pin: ModelPin, settings: ServiceSettings) -> None:
-    _log.info("fetching model %s version %d", pin.name, pin.version)
-    order = [pin.name, str(pin.version), pin.digest, settings.mlflow_tracking_uri, str(settings.model_cache)]
-    done = subprocess.run(
-        [sys.executable, "-m", "mlops_sdk.serving.fetch", *order],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=_DOWNLOAD_TIMEOUT_S,
-        check=False,
-    )
-    if done.returncode == UnreachableError.exit_code:
-        raise UnreachableError(done.stderr.strip()[-2000:] or "MLflow did not answer")
-    if done.returncode:
-        raise MlopsError(done.stderr.strip()[-2000:], where=f"model {pin.name} version {pin.version}")
+        return ()
+    return smoke.differences(pin.smoke.output, smoke.predict(predictor, pin.smoke.input))

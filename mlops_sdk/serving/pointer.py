@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 Slot = Literal["current", "next"]
 
@@ -41,6 +41,7 @@ class SlotReader:
         self._clock = clock
         self._known: Slot = "next"
         self._read_at: float | None = None
+        self._failed_at: float | None = None
         self._reading = asyncio.Lock()
 
     async def slot(self) -> Slot:
@@ -49,9 +50,9 @@ class SlotReader:
         Raises psycopg.OperationalError (PoolTimeout is one) if Postgres does not answer and what is known is
         older than that.
         """
-        if not self._fresh():
+        if not self._younger(self._read_at):
             async with self._reading:
-                if not self._fresh():
+                if not self._younger(self._read_at):
                     await self._read()
         return self._known
 
@@ -66,16 +67,19 @@ class SlotReader:
         """Read the pointer again at the next question: something showed that what is known is old."""
         self._read_at = None
 
-    def _fresh(self) -> bool:
-        return self._read_at is not None and self._clock() - self._read_at < MAX_AGE_S
+    def _younger(self, at: float | None) -> bool:
+        return at is not None and self._clock() - at < MAX_AGE_S
 
     async def _read(self) -> None:
         began = self._clock()
+        if self._younger(self._failed_at):
+            # Else every request would wait for a database that is known to be away, one after the other.
+            raise psycopg.OperationalError("the pointer could not be read a moment ago")
         try:
             async with self._pool.connection(timeout=MAX_AGE_S) as connection:
                 row = await (await connection.execute(_POINTER, [self._environment])).fetchone()
-        except (psycopg.Error, PoolTimeout) as error:
-            self._read_at = None
+        except psycopg.Error as error:
+            self._read_at, self._failed_at = None, self._clock()
             _log.warning("the pointer could not be read: %s", type(error).__name__)
             raise
         slot: Slot = "current" if row and row[0] == self._digest else "next"

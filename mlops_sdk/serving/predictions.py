@@ -1,7 +1,7 @@
 """The prediction log: what each model answered, in table `mlops.prediction_log`, off the request's path.
 
-Predictions are queued and written in batches. A full queue or a failing database drops them and counts them: a
-log must never hold up an answer.
+Predictions are queued and written in batches. A full queue or a failing database drops them and counts
+them: a log must never hold up an answer.
 """
 
 import asyncio

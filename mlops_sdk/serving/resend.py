@@ -1,20 +1,18 @@
 """A write that this release is refused goes to the release that may: through the router, to `current`.
 
-Postgres refuses with SQLSTATE 42501 what a release in `next`, or one that a cutover has just left, writes to a
-forked table; nothing was written then. The same request is sent to the router with `X-MLOps-Slot: current`,
-again and again with jitter while a cutover is on its way, for at most `RESEND_FOR_S`; then the client gets 503
-with Retry-After. Only a request that certainly was not carried out is repeated.
+Postgres refuses with SQLSTATE 42501 what a release in `next`, or one that a cutover has just left, writes to
+a forked table; nothing was written then. The same request is sent to the router with `X-MLOps-Slot: current`,
+again and again with jitter while a cutover is on its way, for at most `RESEND_FOR_S`; then the client gets
+503 with Retry-After. Only a request that certainly was not carried out is repeated.
 """
 
 import asyncio
-import functools
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import httpx
-from psycopg.errors import InsufficientPrivilege
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -31,11 +29,10 @@ REFUSED_HEADER = "X-MLOps-Refused"
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 0.4
 # Headers of one connection, and those that the client library sets itself.
 _NOT_PASSED_ON = frozenset(
-    "connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade "
-    "host content-length content-encoding date server".split()
+    ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "upgrade")
+    + ("transfer-encoding", "host", "content-length", "content-encoding", "date", "server")
 )
 
-Endpoint = Callable[[Request], Awaitable[Response]]
 _log = logging.getLogger(__name__)
 
 
@@ -60,20 +57,12 @@ class Resender:
         """Close the connections to the router."""
         await self._client.aclose()
 
-    def guard(self, endpoint: Endpoint) -> Endpoint:
-        """`endpoint`, a write in one transaction, with refusals resent."""
-
-        @functools.wraps(endpoint)
-        async def guarded(request: Request) -> Response:
-            try:
-                return await endpoint(request)
-            except InsufficientPrivilege:
-                self._refused()
-                if request.headers.get(RESENT_HEADER):
-                    return _not_now("another release owns writes now")
-                return await self.resend(request)
-
-        return guarded
+    async def refused_write(self, request: Request) -> Response:
+        """The answer to a write that Postgres has just refused this release."""
+        self._refused()
+        if request.headers.get(RESENT_HEADER):
+            return _not_now("another release owns writes now")
+        return await self.resend(request)
 
     async def resend(self, request: Request) -> Response:
         """The answer of the release that owns writes, or 503 after `RESEND_FOR_S`."""

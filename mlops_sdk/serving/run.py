@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from typing import cast
 
 from starlette.types import ASGIApp
 
@@ -33,7 +34,7 @@ def import_service(entry: str | None) -> Callable[[ServiceSettings], ASGIApp]:
         raise InputError(f"{entry} cannot be imported: {error}", where="MLOPS_SERVICE") from error
     if not callable(factory):
         raise InputError(f"{entry} is not callable", where="MLOPS_SERVICE")
-    return factory  # type: ignore[no-any-return] - what it returns is up to the release
+    return cast("Callable[[ServiceSettings], ASGIApp]", factory)
 
 
 def serve(settings: ServiceSettings) -> None:

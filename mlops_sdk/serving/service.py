@@ -4,13 +4,16 @@ Handlers find it with `service_of(request)`. It must not know what a particular 
 """
 
 import asyncio
+import functools
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import psycopg
+from psycopg.errors import InsufficientPrivilege
 from starlette.requests import Request
+from starlette.responses import Response
 
 from mlops_sdk.errors import MlopsError, UnreachableError
 from mlops_sdk.runtime.settings import ServiceSettings
@@ -20,6 +23,8 @@ from mlops_sdk.serving.models import LoadedModel, load_models
 from mlops_sdk.serving.pointer import SlotReader
 from mlops_sdk.serving.predictions import Prediction, PredictionLog
 from mlops_sdk.serving.resend import Resender
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 _RETRY_MODELS_S = 2.0
 _log = logging.getLogger(__name__)
@@ -32,12 +37,8 @@ class Service:
         self.settings = settings
         self.metrics = ServiceMetrics(settings.release)
         self.pool = create_pool(settings)
-        self.slots = SlotReader(
-            self.pool, environment=settings.environment, digest=settings.release_digest
-        )
-        self.resender = Resender(
-            settings.router_url, metrics=self.metrics, refused=self.slots.forget
-        )
+        self.slots = SlotReader(self.pool, environment=settings.environment, digest=settings.release_digest)
+        self.resender = Resender(settings.router_url, metrics=self.metrics, refused=self.slots.forget)
         self.predictions = PredictionLog(
             self.pool, release_digest=settings.release_digest, metrics=self.metrics
         )
@@ -70,7 +71,7 @@ class Service:
             found.append(f"the database does not answer ({type(error).__name__})")
         return found
 
-    def predictor(self, key: str) -> LoadedModel:
+    def model(self, key: str) -> LoadedModel:
         """The model of that key. Raises UnreachableError while models are being loaded."""
         if key not in self.models:
             raise UnreachableError(self._loading or f"the release has no model {key!r}")
@@ -117,3 +118,16 @@ def service_of(request: Request) -> Service:
     service = request.app.state.service
     assert isinstance(service, Service)
     return service
+
+
+def resent_if_refused(endpoint: Endpoint) -> Endpoint:
+    """`endpoint`, which writes in one transaction; what Postgres refuses goes to the current release."""
+
+    @functools.wraps(endpoint)
+    async def guarded(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except InsufficientPrivilege:
+            return await service_of(request).resender.refused_write(request)
+
+    return guarded

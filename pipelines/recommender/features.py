@@ -1,7 +1,7 @@
 """The reranker's features: what a user liked and what a film is, as one row of numbers a film.
 
-Shared by training and serving, so that both mean the same. Pure; it must not know models or databases. A feature
-that is not known is NaN.
+Shared by training and serving, so that both mean the same. A feature that is not known is NaN. Pure; it must
+not know models or databases.
 """
 
 from collections import Counter
@@ -37,7 +37,7 @@ class FilmFacts(Protocol):
 
 def feature_rows(liked: Sequence[FilmFacts], films: Iterable[FilmFacts]) -> list[list[float]]:
     """One row of `FEATURES` for each of `films`, as seen by a user who liked `liked`."""
-    genres = Counter(film.genre for film in liked if film.genre)
+    genres = Counter(film.genre for film in liked)
     directors = {film.director for film in liked if film.director}
     mean_year = sum(film.year for film in liked) / len(liked) if liked else nan
     return [
@@ -48,7 +48,7 @@ def feature_rows(liked: Sequence[FilmFacts], films: Iterable[FilmFacts]) -> list
             _log(film.budget_usd),
             nan if film.running_time_min is None else float(film.running_time_min),
             float(film.year),
-            genres[film.genre] / len(liked) if liked else nan,
+            genres[film.genre] / len(liked) if liked and film.genre else nan,
             float(film.director in directors),
             abs(film.year - mean_year),
         ]

@@ -1,6 +1,7 @@
-"""The training flow: thin. What it does is in steps.py and registering.py, what it knows is in the environment.
+"""The training flow: thin. What it does is in steps.py and registering.py, its facts are in the environment.
 
-Runs on its own, and as a deployment: `flow.from_source(CHECKOUT, "pipelines/recommender/flow.py:train_models")`.
+Runs on its own and as a deployment:
+`flow.from_source(CHECKOUT, "pipelines/recommender/flow.py:train_models")`.
 Importing it is quick: steps import scikit-learn and MLflow when they run.
 """
 

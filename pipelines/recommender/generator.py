@@ -1,13 +1,14 @@
 """Users, what they rated, and the reranker's labels: made up, from one seed, the same on every machine.
 
-The films are real, the people are not. Each user has two favourite genres, a favourite era and a degree of care for
-quality; how much they like a film is
+The films are real, the people are not. Each user has two favourite genres, a favourite era and a degree of
+care for quality; how much they like a film is
 
-    utility = 1.6 [genre is a favourite] + quality (imdb_rating - 6.3) - |year - era| / 20 + noise,  noise ~ U(-0.8, 0.8)
+    utility = 1.6 [genre is a favourite] + quality (imdb_rating - 6.3) - |year - era| / 20 + noise
+    noise ~ U(-0.8, 0.8)
 
-and the rating is 3 + utility, rounded and held within 1 to 5. A rating of at least 4 is a like. Which films a user meets
-is drawn with weights: votes^0.5, times three in a favourite genre. Interactions are the history that serving starts from;
-labels are further ratings, of films outside that history, that only training sees.
+and the rating is 3 + utility, rounded and held within 1 to 5. A rating of at least 4 is a like. Which films a
+user meets is drawn with weights: votes^0.5, times three in a favourite genre. Interactions are the history
+that serving starts from; labels are further ratings, of other films, that only training sees.
 
 Pure; `random.Random.random` alone is drawn from, because Python promises its sequence for a seed.
 """

@@ -1,7 +1,7 @@
 """Puts trained models into MLflow's registry, each version once.
 
-A version carries the tag `training`: a digest of the data and the recipe. A recipe that has such a version is not
-trained again, so a flow run that was killed goes on where it stopped. It must not train.
+A version carries the tag `training`: a digest of the data and the recipe. A recipe that has such a version is
+not trained again, so a flow run that was killed goes on where it stopped. It must not train.
 """
 
 import logging
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-# MLflow asks Git for the commit of the running script and warns if there is no Git: the lock knows the commit.
+# MLflow asks Git for the commit of the running script and warns without Git; the lock knows the commit.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 import mlflow

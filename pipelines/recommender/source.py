@@ -1,7 +1,7 @@
-"""Loads the films and the generated population into the source database, where builders and training read them.
+"""Loads films and the generated population into the source database, for builders and training to read.
 
-`python -m pipelines.recommender.source` does it for the environment whose variables the process has. Loading is
-idempotent: what is there already, by checksum, stays untouched. It must not touch the release database.
+`python -m pipelines.recommender.source` does it for the environment whose variables the process has. Loading
+is idempotent: what is there already, by checksum, stays untouched. It must not touch the release database.
 """
 
 import hashlib
@@ -71,7 +71,7 @@ class Loaded:
 
 
 def load_source(owner_url: SecretStr, films: Sequence[Film] | None = None) -> Loaded:
-    """Make the source database hold `films` (default: the data file's) and the population generated over them.
+    """Make the source database hold `films` (default: the data file's) and the population over them.
 
     Raises UnreachableError or AuthError; in both cases, and when killed, nothing has changed.
     """
@@ -91,8 +91,8 @@ def load_source(owner_url: SecretStr, films: Sequence[Film] | None = None) -> Lo
 def checksum_of(films: Iterable[Film], population: Population) -> str:
     """sha256 over every value that `load_source` would write."""
     digest = hashlib.sha256(_SCHEMA.encode())
-    for record in (*films, *population.interactions, *population.labels):
-        digest.update(repr(astuple(record)).encode())
+    for records in (tuple(films), population):
+        digest.update(repr(records).encode())
     return digest.hexdigest()
 
 

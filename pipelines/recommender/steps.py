@@ -139,7 +139,7 @@ def train_embedder(recipe: Recipe, dataset: Dataset) -> Trained:
 
 
 def same_genre_at(k: int, vectors: np.ndarray, genres: Sequence[str | None]) -> float:
-    """The share of a film's k nearest others (cosine) that have its genre, over films whose genre is known."""
+    """The share of a film's k nearest others (cosine) that have its genre, where that is known."""
     codes = pd.factorize(pd.Series(genres))[0]  # unknown is -1
     similarity = vectors @ vectors.T
     np.fill_diagonal(similarity, -np.inf)

@@ -3,8 +3,11 @@
 Everything of a release is named by its digest, so that no release ever takes over a resource of another.
 """
 
+import base64
+import hashlib
 from pathlib import Path
 
+from mlops_sdk.provider.programs import Place
 from mlops_sdk.release.digest import short
 from mlops_sdk.release.project import Project
 from mlops_sdk.stack.config import ReleaseSection
@@ -22,6 +25,22 @@ def http(port: int, path: str = "") -> str:
 def postgres(role: str, password: str, port: int, database: str) -> str:
     """Address of a database, with the password: base64url and names of ours need no escape."""
     return f"postgresql://{role}:{password}@{LOOPBACK}:{port}/{database}"
+
+
+def fernet_key(master_key: str) -> str:
+    """MLflow's key for webhook secrets, of the master key: 32 bytes in base64url, as Fernet wants it."""
+    digest = hashlib.sha256(b"mlflow-webhooks:" + master_key.encode()).digest()
+    return base64.urlsafe_b64encode(digest).decode()
+
+
+def place(project: Project, environment: str) -> Place:
+    """Where the platform's programs run.
+
+    The Python is named by its dependency environment, not by the link to it: programs start anew when the
+    platform's packages change.
+    """
+    python = (project.root / ".venv").resolve() / "bin" / "python"
+    return Place(project.root, project.environment_folder(environment), python)
 
 
 def release_name(section: ReleaseSection) -> str:

@@ -3,6 +3,7 @@
 import pulumi
 from pydantic import SecretStr
 
+from infra import naming
 from infra.settings import Settings
 from mlops_sdk.provider import programs
 from mlops_sdk.provider.resources import Database, EnvFile, Process
@@ -23,7 +24,11 @@ class DatabaseServer(pulumi.ComponentResource):
         )
         process = Process(
             name,
-            program=programs.postgres(settings.folder, settings.ports.postgres),
+            program=programs.postgres(
+                naming.place(settings.project, settings.environment),
+                port=settings.ports.postgres,
+                env_file=naming.env_file(settings.folder, "postgres"),
+            ),
             triggers=[file.digest],
             opts=inside,
         )

@@ -1,22 +1,25 @@
-"""The platform's programs, for the program of an environment: commands come from `platform`. Pure."""
-
-from pathlib import Path
+"""The platform's programs, for the program of an environment; commands come from `platform`. Pure."""
 
 from mlops_sdk.platform.postgres import PASSWORD_KEY as POSTGRES_PASSWORD_KEY
-from mlops_sdk.platform.postgres import SUPERUSER, server_command
-from mlops_sdk.platform.program import Program, Readiness
+from mlops_sdk.platform.postgres import SUPERUSER
+from mlops_sdk.platform.programs import (
+    Place,
+    mlflow,
+    postgres,
+    prefect_server,
+    prefect_worker,
+    router,
+    service,
+)
 
-__all__ = ["POSTGRES_PASSWORD_KEY", "SUPERUSER", "postgres"]
-
-
-def postgres(folder: Path, port: int) -> Program:
-    """The database server of the environment in `folder`; `env/postgres.env` has its password."""
-    return Program(
-        name="postgres",
-        command=server_command(folder / "postgres", port),
-        directory=folder,
-        env_files=(folder / "env" / "postgres.env",),
-        stop_signal="INT",
-        stop_timeout_s=30,
-        readiness=Readiness.postgres(port),
-    )
+__all__ = [
+    "POSTGRES_PASSWORD_KEY",
+    "SUPERUSER",
+    "Place",
+    "mlflow",
+    "postgres",
+    "prefect_server",
+    "prefect_worker",
+    "router",
+    "service",
+]

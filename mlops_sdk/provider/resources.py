@@ -5,6 +5,7 @@ Inputs are what a handler's docstring lists; secrets are marked by whoever passe
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -94,7 +95,10 @@ class Queue(pulumi.CustomResource):
 
 
 class WorkPool(pulumi.CustomResource):
-    """A Prefect work pool of processes; each job starts with the variables of the env files."""
+    """A Prefect work pool of processes; each run's process gets the variables of the environment's files.
+
+    `python` and `directory` are the defaults of runs whose deployment names none.
+    """
 
     def __init__(
         self,
@@ -102,15 +106,17 @@ class WorkPool(pulumi.CustomResource):
         *,
         pool: str,
         api_url: str,
-        command_prefix: Sequence[str],
-        env_files: Sequence[str],
+        python: Path,
+        directory: Path,
+        env_folder: Path,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         properties = {
             "pool": pool,
             "apiUrl": api_url,
-            "commandPrefix": list(command_prefix),
-            "envFiles": list(env_files),
+            "python": str(python),
+            "directory": str(directory),
+            "envFolder": str(env_folder),
         }
         super().__init__("mlops:index:WorkPool", name, properties, opts)
 
@@ -118,11 +124,10 @@ class WorkPool(pulumi.CustomResource):
 class Route(pulumi.CustomResource):
     """The router's configuration and slot files. Ports of slots and weights are none of its inputs."""
 
-    config: pulumi.Output[str]
     digest: pulumi.Output[str]
 
     def __init__(self, name: str, *, port: int, opts: pulumi.ResourceOptions | None = None) -> None:
-        properties = {"port": port, "config": None, "digest": None}
+        properties = {"port": port, "digest": None}
         super().__init__("mlops:index:Route", name, properties, opts)
 
 
@@ -137,9 +142,16 @@ class ReleaseState(pulumi.CustomResource):
         release: str,
         pg_schema: str,
         role: str,
+        password: Text,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        properties = {"digest": digest, "release": release, "pgSchema": pg_schema, "role": role}
+        properties = {
+            "digest": digest,
+            "release": release,
+            "pgSchema": pg_schema,
+            "role": role,
+            "password": password,
+        }
         super().__init__("mlops:index:ReleaseState", name, properties, opts)
 
 

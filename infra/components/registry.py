@@ -1,0 +1,45 @@
+"""The model registry: MLflow on the environment's Postgres."""
+
+import pulumi
+from pydantic import SecretStr
+
+from infra import naming
+from infra.settings import Settings
+from mlops_sdk.provider import programs
+from mlops_sdk.provider.resources import EnvFile, Process
+from mlops_sdk.runtime.passwords import derive
+
+
+class Registry(pulumi.ComponentResource):
+    """MLflow, ready. Its database address has a password, so it comes by a file of its own."""
+
+    def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mlops-sdk:local:Registry", name, None, opts)
+        key = settings.master_key
+        port = settings.ports.postgres
+        file = EnvFile(
+            f"{name}-env",
+            file="mlflow",
+            values={
+                "MLFLOW_BACKEND_STORE_URI": key.apply(lambda text: _store(text, port)),
+                # Webhooks' secrets are kept under this key: it must never change by itself.
+                "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": key.apply(naming.fernet_key),
+            },
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        Process(
+            name,
+            program=programs.mlflow(
+                naming.place(settings.project, settings.environment),
+                port=settings.ports.mlflow,
+                env_file=naming.env_file(settings.folder, "mlflow"),
+            ),
+            triggers=[file.digest],
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.register_outputs({})
+
+
+def _store(master_key: str, port: int) -> str:
+    password = derive(SecretStr(master_key), "mlflow").get_secret_value()
+    return naming.postgres("mlflow", password, port, "mlflow")

@@ -1,0 +1,123 @@
+"""mlops:index:WorkPool: a Prefect work pool of processes, by Prefect's REST API.
+
+Its job template starts each run through the platform's launcher, which reads the variables from files: no
+secret is ever stored in Prefect. A deployment chooses by job variables: `layer` (the `.env` file read after
+`environment.env`), `python` (of the release's dependency environment), `working_dir` (its checkout).
+"""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mlops_sdk.errors import MlopsError, UnreachableError
+from mlops_sdk.provider.handler import Environment, Handler
+from mlops_sdk.provider.values import Plain
+from mlops_sdk.release.digest import digest_of
+
+TIMEOUT_S = 10.0
+
+
+class WorkPoolHandler(Handler):
+    """Inputs: `pool`, `apiUrl`, `python`, `directory` (both defaults of runs), `envFolder`.
+
+    Output: `template`, the digest of the job template.
+    """
+
+    type = "mlops:index:WorkPool"
+    required = ("pool", "apiUrl", "python", "directory", "envFolder")
+    replace_on = ("pool",)
+
+    def identify(self, inputs: Plain) -> str:
+        return str(inputs["pool"])
+
+    def outputs(self, env: Environment, inputs: Plain) -> Plain:
+        del env
+        return {"template": digest_of(job_template(inputs))}
+
+    def drift(self, env: Environment, inputs: Plain, outputs: Plain) -> str | None:
+        return None if outputs.get("template") == self.outputs(env, inputs)["template"] else "template"
+
+    def apply(self, env: Environment, inputs: Plain, old: Plain | None) -> None:
+        del env, old
+        template = job_template(inputs)
+        body = {"name": inputs["pool"], "type": "process", "base_job_template": template}
+        status, answer = _call(inputs, "POST", "work_pools/", body, also=(409,))
+        if status == 409:
+            _call(inputs, "PATCH", f"work_pools/{inputs['pool']}", {"base_job_template": template})
+        del answer
+
+    def read(self, env: Environment, inputs: Plain) -> Plain | None:
+        del env
+        status, pool = _call(inputs, "GET", f"work_pools/{inputs['pool']}", also=(404,))
+        return None if status == 404 else {"template": digest_of(pool["base_job_template"])}
+
+    def delete(self, env: Environment, inputs: Plain) -> None:
+        del env
+        _call(inputs, "DELETE", f"work_pools/{inputs['pool']}", also=(404,))
+
+
+def job_template(inputs: Plain) -> dict[str, Any]:
+    """The pool's base job template: what a run's process is, and the variables a deployment may set. Pure."""
+    return {
+        "job_configuration": {
+            "command": _command(Path(inputs["python"]), Path(inputs["envFolder"])),
+            "env": "{{ env }}",
+            "labels": "{{ labels }}",
+            "name": "{{ name }}",
+            "stream_output": "{{ stream_output }}",
+            "working_dir": "{{ working_dir }}",
+        },
+        "variables": {
+            "type": "object",
+            "properties": {
+                "layer": _text("`.env` file of the environment that is read last", "environment"),
+                "python": _text("Python that runs the flow", inputs["python"]),
+                "working_dir": _text("folder of the flow's code", inputs["directory"]),
+                "name": {"title": "Name", "type": "string"},
+                "env": {"title": "Environment", "type": "object", "default": {}},
+                "labels": {"title": "Labels", "type": "object", "default": {}},
+                "stream_output": {"title": "Stream output", "type": "boolean", "default": True},
+            },
+        },
+    }
+
+
+def _command(python: Path, env_folder: Path) -> str:
+    """The line that Prefect's worker splits as a shell would.
+
+    PYTHONPATH is that of the run's own code: the worker's would be the platform's.
+    """
+    from mlops_sdk.platform import launch
+
+    def quoted(text: str) -> str:
+        return shlex.quote(text) if "{{" not in text else f"'{text}'"
+
+    parts = ["/usr/bin/env", "PYTHONPATH={{ working_dir }}", str(python), "-P", launch.__file__]
+    parts += ["--env-file", str(env_folder / "environment.env")]
+    parts += ["--env-file", f"{env_folder}/{{{{ layer }}}}.env"]
+    return " ".join(map(quoted, [*parts, "--", "{{ python }}", "-m", "prefect.engine"]))
+
+
+def _text(description: str, default: str) -> dict[str, str]:
+    return {"type": "string", "description": description, "default": default}
+
+
+def _call(
+    inputs: Plain, method: str, path: str, body: Any = None, *, also: Sequence[int] = ()
+) -> tuple[int, Any]:
+    """Status and JSON of an answer. Raises UnreachableError, or MlopsError for a status not in `also`."""
+    import httpx
+
+    url = f"{str(inputs['apiUrl']).rstrip('/')}/{path}"
+    try:
+        answer = httpx.request(method, url, json=body, timeout=TIMEOUT_S, trust_env=False)
+    except httpx.HTTPError as error:
+        raise UnreachableError(
+            f"Prefect did not answer ({type(error).__name__})",
+            where=inputs["apiUrl"],
+            remedy="`mlops up ENV` starts it; its log is in the environment's logs folder",
+        ) from error
+    if answer.is_error and answer.status_code not in also:
+        raise MlopsError(f"Prefect refused {method} {path}: {answer.status_code} {answer.text[:500]}")
+    return answer.status_code, answer.json() if answer.content else None

@@ -31,7 +31,9 @@ from mlops_sdk.platform.postgres_binaries import Account, Binaries, find_binarie
 PASSWORD_KEY = "MLOPS_POSTGRES_PASSWORD"  # noqa: S105 (the name of the variable, not a password)
 SUPERUSER = "postgres"
 
-_PREDECESSOR_TIMEOUT_S = 20.0
+PATIENCE_S = 20.0
+"""How long a server waits for an earlier one on the same files, which may be writing its checkpoint."""
+
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -149,7 +151,7 @@ def _initdb(binaries: Binaries, target: Path, password: Path, account: Account |
         raise MlopsError(f"initdb failed: {done.stderr.strip()}", where=str(target))
 
 
-def lock_folder(folder: Path, *, timeout_s: float = _PREDECESSOR_TIMEOUT_S) -> None:
+def lock_folder(folder: Path, *, timeout_s: float = PATIENCE_S) -> None:
     """Take the lock that the server and all of its processes then hold for as long as they live.
 
     It is never given back here: the server inherits it, so a second one on the same files is
@@ -205,7 +207,7 @@ def server_pids(data: Path) -> list[int]:
     return sorted(found)
 
 
-def run(folder: Path, port: int, *, major: int, fast_and_unsafe: bool) -> NoReturn:
+def run(folder: Path, port: int, *, major: int, fast_and_unsafe: bool, patience_s: float) -> NoReturn:
     """Make the cluster if it is missing and become its server."""
     parent = os.getppid()
     password = os.environ.pop(PASSWORD_KEY, "")
@@ -215,7 +217,7 @@ def run(folder: Path, port: int, *, major: int, fast_and_unsafe: bool) -> NoRetu
         )
     binaries = find_binaries(major)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    lock_folder(folder)
+    lock_folder(folder, timeout_s=patience_s)
     data = data_folder(folder)
     create_cluster(data, binaries, password, sync=not fast_and_unsafe)
     _check_major(data, major)
@@ -247,6 +249,9 @@ def main() -> NoReturn:
     parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
     parser.add_argument("--major", type=int, default=18, help="version of Postgres")
     parser.add_argument(
+        "--patience-s", type=float, default=PATIENCE_S, help="seconds to wait for an earlier server"
+    )
+    parser.add_argument(
         "--fast-and-unsafe", action="store_true", help="for tests: a power cut may destroy the data"
     )
     options = parser.parse_args()
@@ -256,6 +261,7 @@ def main() -> NoReturn:
             options.port,
             major=options.major,
             fast_and_unsafe=options.fast_and_unsafe,
+            patience_s=options.patience_s,
         )
     except MlopsError as error:
         print(f"postgres: {error}", file=sys.stderr, flush=True)  # noqa: T201

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,6 +179,7 @@ class Supervisor:
                 self._stop_all(databases, timeout_s)
                 self._rpc().shutdown()
             end_marked(f"{self._mark}/", patience_s=timeout_s)
+            self._remove_outer_run_folder()
 
     def wait_ready(self, program: Program) -> None:
         """Wait until the applied `program` answers.
@@ -256,6 +257,14 @@ class Supervisor:
 
     def _socket(self) -> Path:
         return run_folder(self.environment_folder) / "supervisor.sock"
+
+    def _remove_outer_run_folder(self) -> None:
+        """Leave nothing under the temporary folder, where sockets of a deep environment are."""
+        socket = self._socket()
+        if socket.parent.parent != self.environment_folder:
+            socket.unlink(missing_ok=True)
+            with suppress(OSError):
+                socket.parent.rmdir()
 
     def _mark_of(self, name: str) -> str:
         return f"{self._mark}/{name}"

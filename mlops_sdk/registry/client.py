@@ -6,6 +6,7 @@ It must not load a model or change the registry.
 import contextlib
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,14 @@ from mlops_sdk.registry.cache import cached, empty_folder, keep
 from mlops_sdk.registry.models import ResolvedModel
 from mlops_sdk.registry.rest import MlflowRest, connect
 from mlops_sdk.release.manifest import ModelRef
+
+
+@dataclass(frozen=True)
+class FetchedModel:
+    """A model's artifact in the cache: `folder` holds exactly the files that `digest` covers."""
+
+    digest: str
+    folder: Path
 
 
 class Registry:
@@ -52,13 +61,12 @@ class Registry:
                 signature=self._signature(mlflow, reference.name, version),
             )
 
-    def artifact_digest(self, model: ResolvedModel, cache: Path) -> str:
-        """The digest of a version's artifact, which is downloaded for that and kept in `cache`."""
+    def fetch(self, name: str, version: int, cache: Path) -> FetchedModel:
+        """Downloads a version into `cache`, under the digest that its artifact turns out to have."""
         with empty_folder(cache) as folder:
-            self._download(model.name, model.version, folder)
+            self._download(name, version, folder)
             digest = folder_digest(folder)
-            keep(folder, digest, cache)
-            return digest
+            return FetchedModel(digest, keep(folder, digest, cache))
 
     def download(self, name: str, version: int, digest: str, cache: Path) -> Path:
         """The folder of a version's artifact in `cache`, downloaded unless it is there, and verified.

@@ -16,7 +16,6 @@ from mlops_sdk.rollout.child import ReleaseCode
 from mlops_sdk.rollout.flow_runs import FlowJob, Prefect
 from mlops_sdk.rollout.locking import release_code
 from mlops_sdk.rollout.progress import Note
-from mlops_sdk.runtime import env_file
 from mlops_sdk.runtime.passwords import derive
 from mlops_sdk.runtime.settings import BuildOrder, BuildSettings, ModelPin
 from mlops_sdk.state import build
@@ -62,7 +61,7 @@ def _run_flow(run: Run, order: BuildOrder, code: ReleaseCode) -> None:
     session = run.session
     folder = session.folder / "env"
     path = folder / f"build-{order.fingerprint}.env"
-    env_file.write(path, _settings(run, order).variables())
+    _settings(run, order).write(path)
     job = FlowJob(
         flow="build_table",
         deployment=f"{run.lock.release}-{order.table}",

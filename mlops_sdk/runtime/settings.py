@@ -102,6 +102,10 @@ class _Settings(BaseModel):
                 found[key.name] = canonical_json(_plain(value)).decode() if key.type == "json" else str(value)
         return found
 
+    def write(self, path: Path) -> None:
+        """Writes the settings as a `.env` file (0600, at once) that `load` and the launcher read."""
+        env_file.write(path, {name: _revealed(value) for name, value in self.variables().items()})
+
 
 class EnvironmentSettings(_Settings):
     """The environment layer: addresses. Every process has it."""
@@ -168,6 +172,10 @@ class BuildSettings(_RoleSettings):
     """What one build of a derived table gets; the database role is the builder's."""
 
     build: BuildOrder
+
+
+def _revealed(value: str | SecretStr) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def _plain(value: Any) -> object:

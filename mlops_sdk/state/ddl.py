@@ -87,9 +87,13 @@ def add_unique(schema: str, name: str, unique: UniqueSpec, *, deferrable: bool) 
 
 
 def add_foreign_key(schema: str, name: str, key: ForeignKeySpec) -> sql.Composed:
-    """A reference to a forked table of the same release, deferrable as the unique constraints are."""
+    """A reference to a forked table of the same release, deferrable as the unique constraints are.
+
+    Not valid at first: rows that are there are checked once the carry has caught up.
+    """
     return sql.SQL(
-        "ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({}) DEFERRABLE INITIALLY IMMEDIATE"
+        "ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({})"
+        " DEFERRABLE INITIALLY IMMEDIATE NOT VALID"
     ).format(
         sql.Identifier(schema, name),
         sql.Identifier(key.name),

@@ -45,7 +45,9 @@ def timed(name: str, command: list[str], bar: str) -> Figure:
             seconds.append(time.perf_counter() - started)
     shown = " ".join(command).replace(f"{ROOT}/", "")
     middle = statistics.median(seconds)
-    return Figure(name, shown, "s", round(middle, 3), round(min(seconds), 3), round(max(seconds), 3), RUNS, bar)
+    return Figure(
+        name, shown, "s", round(middle, 3), round(min(seconds), 3), round(max(seconds), 3), RUNS, bar
+    )
 
 
 def heavy_imports() -> list[str]:
@@ -61,7 +63,8 @@ def demo_figures() -> list[Figure]:
         return []
     seen = json.loads(DEMO_FIGURES.read_text())
     return [
-        Figure(f["name"], "make demo", f["unit"], f["value"], f["value"], f["value"], 1, f["bar"]) for f in seen
+        Figure(f["name"], "make demo", f["unit"], f["value"], f["value"], f["value"], 1, f["bar"])
+        for f in seen
     ]
 
 
@@ -83,7 +86,8 @@ def main() -> None:
     ]
     found = heavy_imports()
     rows = [
-        f"| {f.name} | `{f.command}` | {f.median} {f.unit} | {f.least}-{f.most} | {f.runs} | {f.bar} |" for f in figures
+        f"| {f.name} | `{f.command}` | {f.median} {f.unit} | {f.least}-{f.most} | {f.runs} | {f.bar} |"
+        for f in figures
     ]
     day = datetime.now(UTC).date().isoformat()
     page = [
@@ -99,7 +103,12 @@ def main() -> None:
         f"Heavy packages ({', '.join(HEAVY)}) that `import mlops_sdk` brings in: {', '.join(found) or 'none'}.",
     ]
     (ROOT / "docs" / "benchmarks.md").write_text("\n".join(page) + "\n")
-    result = {"machine": machine(), "day": day, "figures": [asdict(f) for f in figures], "heavy_imports": found}
+    result = {
+        "machine": machine(),
+        "day": day,
+        "figures": [asdict(f) for f in figures],
+        "heavy_imports": found,
+    }
     (ROOT / "docs" / "benchmarks.json").write_text(json.dumps(result, indent=2) + "\n")
     print("\n".join(page))
 

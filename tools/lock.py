@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main() -> None:
     """Resolve for every supported Python at once; exit with uv's code."""
-    uv = ensure_uv(ROOT, report=print)
+    uv = ensure_uv(ROOT, sys.executable, print)
     command = [str(uv), "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes"]
     command += ["--no-emit-index-url", "--no-header", "--no-annotate", "--group", "dev", "pyproject.toml"]
     sys.exit(subprocess.run([*command, "-o", "requirements/lock.txt"], cwd=ROOT, check=False).returncode)

@@ -19,7 +19,9 @@ Environment = Annotated[str, typer.Argument(help="The environment, such as local
 EnvironmentOption = Annotated[
     str, typer.Option("--environment", "-e", help="The environment to act on.", metavar="ENV")
 ]
-ManifestFile = Annotated[Path, typer.Argument(help="A release manifest, stacks/releases/TAG.yaml.", metavar="FILE")]
+ManifestFile = Annotated[
+    Path, typer.Argument(help="A release manifest, stacks/releases/TAG.yaml.", metavar="FILE")
+]
 Output = Annotated[Form, typer.Option("--output", "-o", help="How to print the result.")]
 Reason = Annotated[str, typer.Option("--message", "-m", help="Why, for the ledger.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the result.")]

@@ -61,7 +61,7 @@ def ensure(
     with _only_one(folder):
         if not _is_complete(folder):
             tell(f"dependency environment {folder.name}: making it in {folder}")
-            uv = _ensure_uv(project_root.resolve(), chosen, tell)
+            uv = ensure_uv(project_root.resolve(), chosen, tell)
             _make_venv(folder, chosen, with_pip=False)
             _sync(uv, folder, lock, tell)
             _add_project(folder, project_root.resolve())
@@ -114,7 +114,7 @@ def _identity(python: str) -> str:
     return _run([python, "-c", question], "ask the Python for its version").strip()
 
 
-def _ensure_uv(project_root: Path, python: str, tell: Report) -> Path:
+def ensure_uv(project_root: Path, python: str, tell: Report) -> Path:
     lock = project_root / _UV_LOCK
     try:
         content = lock.read_bytes()

@@ -19,7 +19,6 @@ from mlops_sdk.release.digest import short
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.rollout.building import build_table
 from mlops_sdk.rollout.locking import release_code
-from mlops_sdk.rollout.observe import wanted_fingerprints
 from mlops_sdk.rollout.plan import Intent, Plan
 from mlops_sdk.rollout.progress import Note, StepDone, StepStarted
 from mlops_sdk.rollout.pulumi_events import narrate
@@ -41,6 +40,7 @@ from mlops_sdk.rollout.steps import (
 from mlops_sdk.rollout.verify import verify
 from mlops_sdk.stack import config
 from mlops_sdk.state import fork, references, shared
+from mlops_sdk.state.fingerprint import fingerprints
 from mlops_sdk.state.watermarks import read_watermarks
 from mlops_sdk.traffic.handover import handover
 
@@ -51,8 +51,8 @@ VERIFY_TIMEOUT_S = 60.0
 class Run:
     """One execution of a plan.
 
-    `deadline` is a monotonic time in seconds. `touched` is set once the environment may hold something of the
-    release that a failure should take out again, `committed` once the release is live.
+    `deadline` is a monotonic time in seconds. `introduced` is set once this run has put the release among those that
+    stack config holds, which a failure takes back; `committed` once the release is live.
     """
 
     session: Session
@@ -62,7 +62,7 @@ class Run:
     reason: str
     deadline: float
     allow_platform_changes: bool = False
-    touched: bool = False
+    introduced: bool = False
     committed: bool = False
 
     @property
@@ -82,7 +82,8 @@ class Run:
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise DeadlineError(
-                "the command's time ran out", remedy="give it more with --timeout; it goes on where it stopped"
+                "the command's time ran out",
+                remedy="give it more with --timeout; it goes on where it stopped",
             )
         return left
 
@@ -140,19 +141,22 @@ def _apply(run: Run, step: Step) -> None:
 
 def _bind(run: Run) -> None:
     session, lock = run.session, run.lock
+    status_before = session.ledger.statuses().get(lock.digest)
     bound = session.ledger.binding(lock.digest)
     if bound is None:
         watermarks = read_watermarks(session.settings.source_url, lock.tables)
         bound = session.ledger.bind(
             lock,
             watermarks=watermarks,
-            fingerprints=wanted_fingerprints(session, lock),
+            fingerprints=fingerprints(lock, watermarks),
             service_port=_service_port(session),
             lease=run.lease.token,
             actor=run.actor,
         )
-    run.touched = True
-    references.reference(session.operator.operator_url, session.environment, lock.digest, lease=run.lease.token)
+    run.introduced = status_before not in ("bound", "cut")
+    references.reference(
+        session.operator.operator_url, session.environment, lock.digest, lease=run.lease.token
+    )
     session.report(Note(f"{bound.release} is number {bound.seq}: pg_schema {bound.pg_schema}"))
 
 
@@ -189,7 +193,6 @@ def _up(run: Run) -> None:
             where=session.environment,
             remedy=f"apply that first with `mlops up {session.environment}`, or pass --allow-platform-changes",
         )
-    run.touched = True
     session.render_config()
     session.stack.up(narrate(session.report), lease_epoch=run.lease.token.epoch)
 
@@ -221,7 +224,9 @@ def _hand_over(run: Run, rollback_of: str) -> None:
     session = run.session
     if run.plan.intent is Intent.ROLLBACK:
         # Before the traffic moves: automation must not undo what a person has begun.
-        session.ledger.set_hold(True, lease=run.lease.token, actor=run.actor, reason=f"rollback: {run.reason}")
+        session.ledger.set_hold(
+            True, lease=run.lease.token, actor=run.actor, reason=f"rollback: {run.reason}"
+        )
     handover(
         conninfo=session.operator.operator_url,
         environment=session.environment,
@@ -259,10 +264,8 @@ def turn_back(run: Run, cause: MlopsError) -> None:
         actor=run.actor,
         reason=cause.what[:500],
     )
-    pointer = session.ledger.pointer()
-    if pointer.digest != run.lock.digest:
-        references.unreference(
-            session.operator.operator_url, session.environment, run.lock.digest, lease=run.lease.token
-        )
+    references.unreference(
+        session.operator.operator_url, session.environment, run.lock.digest, lease=run.lease.token
+    )
     session.render_config()
     session.stack.up(narrate(session.report), lease_epoch=run.lease.token.epoch)

@@ -6,8 +6,8 @@ import time
 from mlops_sdk.platform.postgres import remove_data
 from mlops_sdk.platform.supervisor import Supervisor
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout.pulumi_events import narrate
 from mlops_sdk.rollout.progress import Note, Report, silent
+from mlops_sdk.rollout.pulumi_events import narrate
 from mlops_sdk.rollout.session import Session, open_session
 from mlops_sdk.stack.drive import Stack
 from mlops_sdk.traffic.handover import reconcile
@@ -65,4 +65,3 @@ def delete(project: Project, environment: str) -> None:
         remove_data(folder / "postgres")
         shutil.rmtree(folder)
     (project.root / "stacks" / f"Pulumi.{environment}.yaml").unlink(missing_ok=True)
-

@@ -6,7 +6,6 @@ Two deployers of one fingerprint: one builds, the other waits and uses what it b
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -39,9 +38,7 @@ def build_table(run: Run, table: str) -> None:
     fingerprint = run.binding().fingerprints[table]
     code = release_code(session.project, run.lock.code.commit, session.report)
     while True:
-        order = build.prepare(
-            conninfo, session.environment, run.lock.digest, table, lease=run.lease.token
-        )
+        order = build.prepare(conninfo, session.environment, run.lock.digest, table, lease=run.lease.token)
         if order is not None:
             _run_flow(run, order, code)
         found = build.status(conninfo, fingerprint)
@@ -68,7 +65,7 @@ def _run_flow(run: Run, order: BuildOrder, code: ReleaseCode) -> None:
         checkout=code.checkout,
         entrypoint=BUILD_FLOW,
         work_pool=WORK_POOL,
-        job_variables=job_variables(code, folder / "environment.env", path),
+        job_variables=job_variables(code, path.stem),
     )
     try:
         with Prefect(session.settings.prefect_api_url) as prefect:
@@ -82,13 +79,9 @@ def _run_flow(run: Run, order: BuildOrder, code: ReleaseCode) -> None:
         path.unlink(missing_ok=True)
 
 
-def job_variables(code: ReleaseCode, *env_files: Path) -> dict[str, object]:
-    """Return what the work pool's job template needs to run release code with these files as its environment."""
-    return {
-        "python": str(code.python),
-        "checkout": str(code.checkout),
-        "env_files": [str(path) for path in env_files],
-    }
+def job_variables(code: ReleaseCode, layer: str) -> dict[str, str]:
+    """Return what the work pool's job template needs: the code, and the `.env` file read after the platform's."""
+    return {"python": str(code.python), "working_dir": str(code.checkout), "layer": layer}
 
 
 def _settings(run: Run, order: BuildOrder) -> BuildSettings:

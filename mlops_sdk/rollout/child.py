@@ -23,6 +23,11 @@ class ReleaseCode:
     checkout: Path
     python: Path
 
+    def environ(self) -> dict[str, str]:
+        """Return the whole environment of a child that runs this code."""
+        passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        return {**passed_on, "PYTHONPATH": str(self.checkout), "MLFLOW_DISABLE_TELEMETRY": "true"}
+
     def run_json(self, module: str, *args: str, timeout_s: float = 120.0) -> Any:
         """Return the JSON that `python -m MODULE ARGS` prints, run in the checkout.
 
@@ -30,13 +35,11 @@ class ReleaseCode:
         DeadlineError after `timeout_s` seconds.
         """
         command = [str(self.python), "-m", module, *args]
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        environment |= {"PYTHONPATH": str(self.checkout), "MLFLOW_DISABLE_TELEMETRY": "true"}
         try:
             done = subprocess.run(
                 command,
                 cwd=self.checkout,
-                env=environment,
+                env=self.environ(),
                 capture_output=True,
                 text=True,
                 timeout=timeout_s,

@@ -32,9 +32,7 @@ def git(root: Path, *args: str, text_input: str | None = None) -> str:
             ["git", *args], cwd=root, input=text_input, capture_output=True, text=True, check=True, timeout=60
         )
     except FileNotFoundError as error:
-        raise InputError(
-            "git is not installed", remedy="install git and run the command again"
-        ) from error
+        raise InputError("git is not installed", remedy="install git and run the command again") from error
     except subprocess.CalledProcessError as error:
         raise InputError(f"git {args[0]} failed: {error.stderr.strip()}", where=str(root)) from error
     return done.stdout.rstrip("\n")

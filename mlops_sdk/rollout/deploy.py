@@ -91,7 +91,7 @@ def _turned_back(run: Run, error: MlopsError) -> MlopsError:
             f"{error}\n{run.plan.release} is live, but the command did not finish",
             remedy="run the same command again: it goes on where this one stopped",
         )
-    if not run.touched:
+    if not run.introduced:
         return error
     try:
         turn_back(run, error)
@@ -104,4 +104,3 @@ def _turned_back(run: Run, error: MlopsError) -> MlopsError:
         f"{error}\nturned back: {live} is live as before, {run.plan.release} was taken out of stack config",
         remedy="its tables are kept; mend the cause and run the same command again",
     )
-

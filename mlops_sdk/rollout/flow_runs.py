@@ -15,7 +15,15 @@ import httpx
 from mlops_sdk.errors import CancelledError, DeadlineError, MlopsError, UnreachableError
 
 POLL_S = 0.2
+LAST_LOG_LINES_S = 3.0  # a run hands its last lines over a little after its end
 _ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+_FLOW_LOGGER = "prefect.flow_runs"
+_LAST_LINE = "Finished in state"
+# What Prefect says of its own work: a person who deploys waits for the flow's words.
+_FRAME = (
+    "Running ", "Executing deployment step", "Deployment step", "All deployment steps",
+    "Beginning flow run", _LAST_LINE,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,22 +63,28 @@ class Prefect:
         cancelled then), UnreachableError when the server does not answer.
         """
         run_id = self._start(self._register(job), name)
-        deadline = time.monotonic() + timeout_s
-        seen = 0
+        lines = _Lines(log)
         try:
-            while True:
-                run = self._call("GET", f"flow_runs/{run_id}")
-                seen = self._pass_on(run_id, seen, log)
-                if run["state_type"] in _ENDED:
-                    break
-                if time.monotonic() > deadline:
-                    raise DeadlineError(f"flow run {run['name']} did not end within {timeout_s:.0f} s")
-                time.sleep(POLL_S)
+            run = self._wait(run_id, timeout_s, lines)
         except (KeyboardInterrupt, DeadlineError):
             self._cancel(run_id)
             raise
-        self._pass_on(run_id, seen, log)
+        patience = time.monotonic() + LAST_LOG_LINES_S
+        while log is not None and not lines.ended and time.monotonic() < patience:
+            time.sleep(POLL_S)
+            lines.take(self._logs(run_id, lines.seen))
         self._judge(run)
+
+    def _wait(self, run_id: str, timeout_s: float, lines: "_Lines") -> dict[str, Any]:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            run: dict[str, Any] = self._call("GET", f"flow_runs/{run_id}")
+            lines.take(self._logs(run_id, lines.seen))
+            if run["state_type"] in _ENDED:
+                return run
+            if time.monotonic() > deadline:
+                raise DeadlineError(f"flow run {run['name']} did not end within {timeout_s:.0f} s")
+            time.sleep(POLL_S)
 
     def _register(self, job: FlowJob) -> str:
         flow = self._call("POST", "flows/", {"name": job.flow})
@@ -93,20 +107,15 @@ class Prefect:
             body["name"] = name
         return str(self._call("POST", f"deployments/{deployment_id}/create_flow_run", body)["id"])
 
-    def _pass_on(self, run_id: str, seen: int, log: Callable[[str], None] | None) -> int:
-        if log is None:
-            return seen
+    def _logs(self, run_id: str, offset: int) -> list[dict[str, Any]]:
         query = {
             "logs": {"flow_run_id": {"any_": [run_id]}, "level": {"ge_": 20}},
             "sort": "TIMESTAMP_ASC",
-            "offset": seen,
+            "offset": offset,
             "limit": 200,
         }
-        lines = self._call("POST", "logs/filter", query)
-        for line in lines:
-            if not line["name"].startswith("prefect.worker") and not line["message"].startswith("Finished in state"):
-                log(line["message"])
-        return seen + len(lines)
+        lines: list[dict[str, Any]] = self._call("POST", "logs/filter", query)
+        return lines
 
     def _judge(self, run: dict[str, Any]) -> None:
         state = run["state_type"]
@@ -117,7 +126,9 @@ class Prefect:
         if state == "CANCELLED":
             raise CancelledError(text)
         raise MlopsError(
-            text, where=self._api_url, remedy="`mlops status ENV` shows Prefect's address; the run's log says more"
+            text,
+            where=self._api_url,
+            remedy="`mlops status ENV` shows Prefect's address; the run's log says more",
         )
 
     def _cancel(self, run_id: str) -> None:
@@ -138,3 +149,21 @@ class Prefect:
                 remedy="`mlops up ENV` starts it",
             ) from error
         return answer.json() if answer.content else None
+
+
+class _Lines:
+    """Hands the flow's own log lines on, once each, and knows when the last one has come."""
+
+    def __init__(self, log: Callable[[str], None] | None) -> None:
+        self._log = log
+        self.seen = 0
+        self.ended = False
+
+    def take(self, lines: list[dict[str, Any]]) -> None:
+        self.seen += len(lines)
+        for line in lines:
+            if line["name"] != _FLOW_LOGGER:
+                continue
+            self.ended = self.ended or line["message"].startswith(_LAST_LINE)
+            if self._log is not None and not line["message"].startswith(_FRAME):
+                self._log(line["message"])

@@ -19,6 +19,7 @@ from mlops_sdk.rollout.child import ReleaseCode
 from mlops_sdk.rollout.code import DEPENDENCY_LOCK, file_at, lockable
 from mlops_sdk.rollout.progress import Note, Report, silent
 from mlops_sdk.rollout.session import open_session, registry_of
+from mlops_sdk.state.describe import describe
 
 
 def lock_manifest(
@@ -34,8 +35,8 @@ def lock_manifest(
     """Return the lock of the manifest at `path`, made and (with `write`) written beside it where there is none.
 
     Models are asked of the project's registry, which `environment` names where the project has none of its own.
-    Raises ManifestError, NotFoundError (ref, model, version, alias), UnreachableError (MLflow), PolicyError (uncommitted
-    changes; `update` of a tag that a ledger knows), InputError (the manifest changed after it was locked).
+    Raises ManifestError, NotFoundError (ref, model, version, alias), UnreachableError (MLflow), PolicyError
+    (uncommitted changes; `update` of a tag that a ledger knows), InputError (the manifest changed after it was locked).
     """
     manifest = load_manifest(path, scheme=project.scheme)
     target = lock_path(path)
@@ -122,8 +123,8 @@ def _resolve(
 
 
 def _describe_state(code: ReleaseCode, entry: str) -> LockedState:
-    document = code.run_json("mlops_sdk.state.describe", entry)
-    return LockedState.from_document({"entry": entry, "tables": document})
+    tables = describe(code.python, code.checkout, entry, environ=code.environ())
+    return LockedState(entry=entry, tables=tables)
 
 
 def _lock_model(registry: Registry, reference: ModelRef, code: ReleaseCode, cache: Path) -> LockedModel:

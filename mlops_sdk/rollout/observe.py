@@ -57,4 +57,3 @@ def _recorded(session: Session, live: str | None, kept: list[str]) -> bool:
     document = session.stack.config.read()
     held = [section.digest for section in config.releases_of(document)]
     return config.live_of(document) == live and sorted(held) == sorted(kept)
-

@@ -48,9 +48,9 @@ class Observed:
     """What stands in the environment at one moment, as far as a plan needs it.
 
     `kept` are the bindings that stack config should hold, oldest first. `running` are the digests whose
-    service answered and runs that digest. `recorded` says whether stack config is the rendering of the ledger's
-    head, `routed` whether the router sends everything to the live release. `hold` is the reason of the hold in force, or empty. `head` is the number of the last ledger entry (0 in an
-    empty ledger).
+    service answered and runs that digest. `recorded` says whether stack config holds what the ledger says,
+    `routed` whether the router sends everything to the live release. `hold` is the reason of the hold in force,
+    or empty. `head` is the number of the last ledger entry, 0 in an empty ledger.
     """
 
     environment: str
@@ -155,7 +155,9 @@ def _table_step(name: str, table: TableSpec, lock: Lock, observed: Observed) -> 
         return Share(name)
     if table.kind == "forked":
         known = observed.live_lock and observed.live_lock.state and name in observed.live_lock.state.tables
-        source = observed.live.release if observed.live and known and observed.live.digest != lock.digest else ""
+        source = (
+            observed.live.release if observed.live and known and observed.live.digest != lock.digest else ""
+        )
         return Fork(name, table.policy or "carry", source)
     fingerprint = observed.fingerprints[name]
     sealed = observed.sealed.get(fingerprint)

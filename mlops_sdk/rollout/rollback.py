@@ -20,7 +20,7 @@ from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.plan import Intent, build_plan
 from mlops_sdk.rollout.progress import Report, silent
 from mlops_sdk.rollout.session import Session, open_session
-from mlops_sdk.state.loss import TableLoss, preview
+from mlops_sdk.state.loss import LossPreview, TableLoss, preview
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Rollback:
 
     run: Run
     started: float
-    losses: tuple[TableLoss, ...]
+    losses: LossPreview | None
 
     @classmethod
     @contextmanager
@@ -66,17 +66,15 @@ class Rollback:
 
     @property
     def loses_rows(self) -> bool:
-        """Whether rows written by the release being left will not be in the target."""
-        return any(loss.lost for loss in self.losses)
+        """Whether anything that was accepted would be missing afterwards."""
+        return self.losses is not None and self.losses.loses_rows
 
     def preview_lines(self) -> list[str]:
         """Return the loss preview for people, a line a table."""
         live, target = self.run.plan.live or "nothing", self.run.plan.release
-        lines = [f"rollback from {live} to {target}: what {live} wrote"]
-        for loss in self.losses:
-            fate = f"{loss.lost:,} lost" if loss.lost else "carried back, none lost"
-            lines.append(f"  {loss.table:<16} {loss.rows:>8,} rows ({loss.policy}): {fate}")
-        return lines if self.losses else [*lines, "  no table that a rollback concerns"]
+        if self.losses is None:
+            return [f"rollback to {target}: it is live already"]
+        return [f"rollback from {live} to {target}: what {live} wrote", *map(_loss_line, self.losses.tables)]
 
     def apply(self) -> Outcome:
         """Roll back. Raises TurnedBackError or NotTurnedBackError when a step fails."""
@@ -141,8 +139,14 @@ def _named(session: Session, to: str) -> str:
     return entry.digest
 
 
-def _losses(session: Session, target: Lock) -> tuple[TableLoss, ...]:
+def _losses(session: Session, target: Lock) -> LossPreview | None:
     live = session.ledger.pointer().digest
     if live is None or live == target.digest:
-        return ()
-    return tuple(preview(session.operator.operator_url, session.environment, live, target.digest))
+        return None
+    return preview(session.operator.operator_url, session.environment, live, target.digest)
+
+
+def _loss_line(loss: TableLoss) -> str:
+    policy = f", policy {loss.policy}" if loss.policy else ""
+    hidden = f"; columns it does not see: {', '.join(loss.columns)}" if loss.columns else ""
+    return f"  {loss.table} ({loss.kind}{policy}): {loss.written:,} written, {loss.lost:,} lost; {loss.note}{hidden}"

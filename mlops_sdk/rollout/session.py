@@ -48,7 +48,9 @@ class Session:
         """Take the environment's lease, after ending an engine that a dead predecessor left. Raises LeaseHeldError."""
         lease = Lease.acquire(self.operator.operator_url, self.environment, Holder.this_process())
         if lease.predecessor:
-            self.report(Note(f"took over from {lease.predecessor.who} (pid {lease.predecessor.pid}), who is gone"))
+            self.report(
+                Note(f"took over from {lease.predecessor.who} (pid {lease.predecessor.pid}), who is gone")
+            )
         self.stack.heal()
         return lease
 
@@ -159,5 +161,7 @@ def registry_of(project: Project, environment: str) -> Registry:
     values = env_file.load_layers(folder, "environment")
     uri = values.get("MLFLOW_TRACKING_URI")
     if not uri:
-        raise InputError("MLFLOW_TRACKING_URI is not set", where=str(folder), remedy=f"run `mlops up {environment}`")
+        raise InputError(
+            "MLFLOW_TRACKING_URI is not set", where=str(folder), remedy=f"run `mlops up {environment}`"
+        )
     return Registry(uri)

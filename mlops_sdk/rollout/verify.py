@@ -89,7 +89,11 @@ def _ready(url: str, *, timeout_s: float) -> httpx.Response:
     last: httpx.Response | None = None
     try:
         for attempt in stamina.retry_context(
-            on=(httpx.HTTPError, _NotReadyError), timeout=timeout_s, attempts=None, wait_initial=0.1, wait_max=0.5
+            on=(httpx.HTTPError, _NotReadyError),
+            timeout=timeout_s,
+            attempts=None,
+            wait_initial=0.1,
+            wait_max=0.5,
         ):
             with attempt:
                 last = httpx.get(f"{url}/readyz", timeout=min(timeout_s, 10.0))

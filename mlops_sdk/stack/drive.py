@@ -127,12 +127,13 @@ class Stack:
         *,
         expect_no_changes: bool = False,
         on_event: OnEvent | None = None,
+        lease_epoch: int | None = None,
     ) -> Preview:
         """What `up` would do, with `config_file` in place of the stack's own config.
 
         Raises UnexpectedChangesError that names the changes, if none were expected.
         """
-        seen = self._operate("preview", [], on_event, config_file=config_file)
+        seen = self._operate("preview", [], on_event, config_file=config_file, extra=_lease(lease_epoch))
         changes = tuple(seen.changes.values())
         if changes and expect_no_changes:
             listed = "".join(f"\n  {change}" for change in changes)
@@ -144,8 +145,8 @@ class Stack:
 
     def up(self, on_event: OnEvent | None = None, *, lease_epoch: int | None = None) -> UpResult:
         """Makes the environment match its stack config."""
-        extra = {} if lease_epoch is None else {"MLOPS_LEASE_EPOCH": str(lease_epoch)}
-        return _result(self._operate("up", ["--yes", "--skip-preview"], on_event, extra=extra))
+        arguments = ["--yes", "--skip-preview"]
+        return _result(self._operate("up", arguments, on_event, extra=_lease(lease_epoch)))
 
     def refresh(self, on_event: OnEvent | None = None) -> UpResult:
         """Reads every resource; the changes are what differed from the state."""
@@ -319,6 +320,11 @@ def _interrupt(child: subprocess.Popen[str]) -> None:
             return
         except KeyboardInterrupt:
             continue
+
+
+def _lease(epoch: int | None) -> dict[str, str]:
+    """What tells the provider under whose lease the engine works."""
+    return {} if epoch is None else {"MLOPS_LEASE_EPOCH": str(epoch)}
 
 
 def _result(seen: _Seen) -> UpResult:

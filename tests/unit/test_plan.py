@@ -192,7 +192,7 @@ def test_a_hold_stops_a_deploy_but_neither_a_rollback_nor_the_repair_of_what_is_
 
 
 def test_a_tag_that_is_bound_with_another_content_is_refused() -> None:
-    with pytest.raises(PolicyError, match="v0.0.1 is already bound here with another content"):
+    with pytest.raises(PolicyError, match=r"v0\.0\.1 is already bound here with another content"):
         build_plan(lock_of("v0.0.1", reranker=7), FIRST_IS_LIVE, keep=3)
 
 
@@ -211,4 +211,6 @@ def test_a_plan_as_data_holds_the_same_steps_as_the_plan_in_words() -> None:
     plan = build_plan(SECOND, FIRST_IS_LIVE, keep=3)
     data = plan_data(plan)
 
-    assert [step["text"] for step in data["steps"]] == [line.split(". ", 1)[1] for line in plan_lines(plan)[1:]]
+    assert [step["text"] for step in data["steps"]] == [
+        line.split(". ", 1)[1] for line in plan_lines(plan)[1:]
+    ]

@@ -161,7 +161,7 @@ def _recommend(out: Transcript, router: str, user: int, *, shown: bool) -> list[
     """Ask for five films; return the answer's items. Request id and times are headers, not part of it."""
     answer = httpx.get(f"{router}/recommend", params={"user_id": user, "k": 5}, timeout=10)
     answer.raise_for_status()
-    items: list[object] = answer.json()["items"]
+    items: list[object] = answer.json()["films"]
     if shown:
         out.say(f"$ curl '{router}/recommend?user_id={user}&k=5'")
         for name in ("X-MLOps-Release", "X-MLOps-Slot", "X-MLOps-Models"):

@@ -25,7 +25,9 @@ class AskingClient:
     Use as a context manager. Users `first_user` and above write; those below only read.
     """
 
-    def __init__(self, router_url: str, *, first_user: int, users: int, films: int, feedback_every: int = 5) -> None:
+    def __init__(
+        self, router_url: str, *, first_user: int, users: int, films: int, feedback_every: int = 5
+    ) -> None:
         self.tally = Tally()
         self._url = router_url
         self._first_user, self._users, self._films = first_user, users, films

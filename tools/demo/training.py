@@ -14,7 +14,10 @@ TIMEOUT_S = 300.0
 
 
 def train_in_worker(root: Path, environment: str) -> Iterator[str]:
-    """Run the training flow of this checkout and yield what it logs. A second run finds all versions registered."""
+    """Run the training flow of this checkout and yield what it logs.
+
+    A second run finds every version registered and trains nothing.
+    """
     lines: list[str] = []
     with open_session(load_project(root), environment) as session:
         code = ReleaseCode(checkout=root, python=root / ".venv" / "bin" / "python")
@@ -24,7 +27,7 @@ def train_in_worker(root: Path, environment: str) -> Iterator[str]:
             checkout=root,
             entrypoint=FLOW,
             work_pool=WORK_POOL,
-            job_variables=job_variables(code, session.folder / "env" / "environment.env"),
+            job_variables=job_variables(code, "environment"),
         )
         with Prefect(session.settings.prefect_api_url) as prefect:
             prefect.run(job, timeout_s=TIMEOUT_S, name="demo: train", log=lines.append)

@@ -24,7 +24,9 @@ def deploy(
     allow_dirty: AllowDirty = False,
     allow_platform_changes: Annotated[
         bool,
-        typer.Option("--allow-platform-changes", help="Apply changes outside the release's own resources too."),
+        typer.Option(
+            "--allow-platform-changes", help="Apply changes outside the release's own resources too."
+        ),
     ] = False,
     output: Output = Form.table,
     quiet: Quiet = False,

@@ -25,6 +25,10 @@ def history(
     keys = ("n", "release", "status", "live_from", "live_to", "by", "reason", "rollback_of")
 
     def show() -> None:
-        table(columns, [tuple(str(row[key] or "") for key in keys) for row in rows], empty="nothing was ever live")
+        table(
+            columns,
+            [tuple(str(row[key] or "") for key in keys) for row in rows],
+            empty="nothing was ever live",
+        )
 
     emit(rows, output, show)

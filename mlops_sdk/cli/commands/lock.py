@@ -11,9 +11,7 @@ from mlops_sdk.cli.output import emit, reporter, say
 def lock(
     file: ManifestFile,
     environment: EnvironmentOption = "local",
-    update: Annotated[
-        bool, typer.Option("--update", help="Resolve again, although a lock exists.")
-    ] = False,
+    update: Annotated[bool, typer.Option("--update", help="Resolve again, although a lock exists.")] = False,
     allow_dirty: AllowDirty = False,
     output: Output = Form.table,
     quiet: Quiet = False,

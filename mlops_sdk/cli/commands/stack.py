@@ -33,4 +33,6 @@ def sync(environment: Environment) -> None:
 
     with open_session(load_project(), environment) as session:
         changed = session.render_config()
-    say(f"{environment}: stack config {'was rendered from the ledger' if changed else 'agrees with the ledger'}")
+    say(
+        f"{environment}: stack config {'was rendered from the ledger' if changed else 'agrees with the ledger'}"
+    )

@@ -5,4 +5,5 @@ pytest_plugins = [
     "tests.support.environment",
     "tests.support.supervisor",
     "tests.support.mlflow_server",
+    "tests.support.recommender",
 ]

@@ -29,8 +29,10 @@ REFUSED_HEADER = "X-MLOps-Refused"
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 0.4
 # Headers of one connection, and those that the client library sets itself.
 _NOT_PASSED_ON = frozenset(
-    ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "upgrade")
-    + ("transfer-encoding", "host", "content-length", "content-encoding", "date", "server")
+    {
+        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer"),
+        *("upgrade", "transfer-encoding", "host", "content-length", "content-encoding", "date", "server"),
+    }
 )
 
 _log = logging.getLogger(__name__)

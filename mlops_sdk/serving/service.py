@@ -68,7 +68,7 @@ class Service:
         try:
             await self.slots.slot()
         except psycopg.Error as error:
-            found.append(f"the database does not answer ({type(error).__name__})")
+            found.append(f"the pointer cannot be read ({type(error).__name__})")
         return found
 
     def model(self, key: str) -> LoadedModel:

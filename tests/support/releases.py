@@ -3,7 +3,7 @@
 `Releases.deploy` does what a deploy does to state: bind, build, fork, share, cut, hand over.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,7 @@ class Releases:
             fill(self.settings(tag, order), builder)
         return build.seal(self.conninfo, self.bind(tag).fingerprints[table], lease=None)
 
-    def prepare(self, tag: str, builders: dict[str, Build] | None = None) -> Binding:
+    def prepare(self, tag: str, builders: Mapping[str, Build] | None = None) -> Binding:
         """Everything of a deploy to state but the handover."""
         lock, binding = self.locks[tag], self.bind(tag)
         for table in build_order(lock.tables):
@@ -157,7 +157,7 @@ class Releases:
             timeout_s=timeout_s,
         )
 
-    def deploy(self, tag: str, builders: dict[str, Build] | None = None) -> Entry:
+    def deploy(self, tag: str, builders: Mapping[str, Build] | None = None) -> Entry:
         """Prepare and hand over."""
         self.prepare(tag, builders)
         return self.make_live(tag)

@@ -6,27 +6,18 @@ children end with it, and no program starts while a process of its former self i
 Must not know which programs an environment has: `programs` does.
 """
 
-import fcntl
-import hashlib
-import json
-import os
-import shlex
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlops_sdk.errors import DeadlineError, MlopsError, NotFoundError, PolicyError, UnreachableError
-from mlops_sdk.platform import daemon, launch
-from mlops_sdk.platform.folders import run_folder, short_hash
 from mlops_sdk.platform.ports import who_listens
 from mlops_sdk.platform.processes import end_marked, mark_of, marked_processes
-from mlops_sdk.platform.program import Program, program_document, program_of, supervisord_config
+from mlops_sdk.platform.program import Program
 from mlops_sdk.platform.readiness import is_ready
+from mlops_sdk.platform.supervisor_files import SupervisorFiles
 from mlops_sdk.platform.supervisor_rpc import ProcessInfo, SupervisorRpc
+from mlops_sdk.platform.supervisor_start import start_daemon
 
 RUNNING = "RUNNING"
 DOWN = "DOWN"
@@ -40,11 +31,6 @@ _ORPHAN_PATIENCE_S = 2.0
 _ORPHAN_GRACE_S = 30.0
 _POLL_S = 0.1
 _FAILED_STARTS = 3
-_LOG_TAIL_BYTES = 4_000
-# Everything else of the caller's environment stays out: a passphrase, or a variable of an earlier
-# deployment that would win over the env files of the programs.
-_INHERITED = ("HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "SHELL", "NO_PROXY", "no_proxy")
-_INHERITED_PREFIXES = ("LC_", "XDG_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 
 
 @dataclass(frozen=True)
@@ -68,9 +54,7 @@ class Supervisor:
 
     def __init__(self, environment_folder: Path) -> None:
         self.environment_folder = environment_folder.resolve()
-        self._folder = self.environment_folder / "supervisor"
-        self._logs = self.environment_folder / "logs"
-        self._mark = short_hash(self.environment_folder)
+        self._files = SupervisorFiles(self.environment_folder)
 
     # --- what runs ---------------------------------------------------------------------------
 
@@ -81,36 +65,32 @@ class Supervisor:
     def statuses(self) -> dict[str, ProgramStatus]:
         """How every applied program is. Raises UnreachableError when supervisord is there but silent."""
         known = self._rpc().processes() if self.is_alive() else {}
-        return {name: _status(name, known.get(name)) for name in self._applied()}
+        return {name: _status(name, known.get(name)) for name in self._files.applied()}
 
     def is_alive(self) -> bool:
         """Whether supervisord runs. Raises UnreachableError when it is there but does not answer."""
         try:
             self._rpc().pid()
         except UnreachableError:
-            if marked_processes(self._mark_of(_DAEMON)):
+            if marked_processes(self._files.mark_of(_DAEMON)):
                 raise
             return False
         return True
 
     def is_current(self, program: Program) -> bool:
         """Whether `program`, exactly so and with the present content of its env files, is running."""
-        if self._saved(program.name) != self._document(program):
+        if self._files.saved(program.name) != self._files.document(program):
             return False
         status = self.status(program.name)
         return status is not None and status.running
 
     def log_tail(self, name: str) -> str:
         """The last lines of the program's log, at most 4 KB."""
-        try:
-            content = (self._logs / f"{name}.log").read_bytes()[-_LOG_TAIL_BYTES:]
-        except FileNotFoundError:
-            return ""
-        return content.decode("utf-8", errors="replace").strip()
+        return self._files.log_tail(name)
 
     def pids(self) -> list[int]:
         """Pids of every process that belongs to the environment, supervisord's too."""
-        return [process.pid for process in marked_processes(f"{self._mark}/")]
+        return [process.pid for process in marked_processes(self._files.mark_of(""))]
 
     # --- changes -----------------------------------------------------------------------------
 
@@ -119,7 +99,7 @@ class Supervisor:
 
         Starts no program. Raises DeadlineError if it does not come up, or something does not end.
         """
-        with self._only_one():
+        with self._files.only_one():
             self._ensure_daemon()
 
     def apply(self, program: Program) -> None:
@@ -129,38 +109,38 @@ class Supervisor:
         taken, NotFoundError for a missing env file, MlopsError or DeadlineError with the last lines of
         its log when it does not become ready in `start_timeout_s`.
         """
-        document = self._document(program)
-        with self._only_one():
+        document = self._files.document(program)
+        with self._files.only_one():
             self._ensure_daemon()
             info = self._rpc().process(program.name)
-            if info is None or self._saved(program.name) != document:
+            if info is None or self._files.saved(program.name) != document:
                 self._replace(program, document, known=info is not None)
                 info = None
             if info is None or info.state not in _UP | {"BACKOFF"}:
-                end_marked(self._mark_of(program.name), patience_s=0.0)
+                end_marked(self._files.mark_of(program.name), patience_s=0.0)
                 _refuse_taken_port(program)
                 self._rpc().start(program.name)
         self.wait_ready(program)
 
     def start_all(self) -> None:
         """Start every applied program in the order of first application, each once the last is ready."""
-        for program in self._programs():
+        for program in self._files.programs():
             self.apply(program)
 
     def remove(self, name: str) -> None:
         """Stop `name` and forget it; nothing happens if it is not there."""
-        with self._only_one():
-            program = self._applied().get(name)
-            self._program_file(name).unlink(missing_ok=True)
-            self._write_config()
+        with self._files.only_one():
+            program = self._files.applied().get(name)
+            self._files.discard(name)
+            self._files.write_config()
             if self.is_alive() and self._rpc().process(name) is not None:
                 self._forget(name, program.stop_timeout_s if program else 10.0)
-            end_marked(self._mark_of(name), patience_s=0.0)
+            end_marked(self._files.mark_of(name), patience_s=0.0)
 
     def stop(self, name: str) -> None:
         """Stop `name` but keep it applied: the next `apply` starts it again."""
-        with self._only_one():
-            program = self._applied().get(name)
+        with self._files.only_one():
+            program = self._files.applied().get(name)
             if program and self.is_alive() and self._rpc().process(name) is not None:
                 self._rpc().stop(name, wait=True, timeout_s=program.stop_timeout_s)
 
@@ -169,17 +149,17 @@ class Supervisor:
 
         The programs stay applied. Raises DeadlineError with the pids that do not end.
         """
-        with self._only_one():
+        with self._files.only_one():
             if self.is_alive():
                 databases = {
                     program.name
-                    for program in self._programs()
+                    for program in self._files.programs()
                     if program.readiness and program.readiness.kind == "postgres"
                 }
                 self._stop_all(databases, timeout_s)
                 self._rpc().shutdown()
-            end_marked(f"{self._mark}/", patience_s=timeout_s)
-            self._remove_outer_run_folder()
+            end_marked(self._files.mark_of(""), patience_s=timeout_s)
+            self._files.remove_outer_run_folder()
 
     def wait_ready(self, program: Program) -> None:
         """Wait until the applied `program` answers.
@@ -194,12 +174,12 @@ class Supervisor:
             if info is None:
                 raise NotFoundError(f"program {program.name} was removed while it started")
             if _answers(program, info):
-                _refuse_taken_port(program, own=self._mark_of(program.name))
+                _refuse_taken_port(program, own=self._files.mark_of(program.name))
                 return
             if info.state == "BACKOFF":
                 ended_at.add(info.stopped_at_s)
             if info.state in {"FATAL", "EXITED"} or len(ended_at) >= _FAILED_STARTS:
-                _refuse_taken_port(program, own=self._mark_of(program.name))
+                _refuse_taken_port(program, own=self._files.mark_of(program.name))
                 raise MlopsError(
                     f"program {program.name} does not start: {info.description}", **self._hint(program)
                 )
@@ -210,77 +190,10 @@ class Supervisor:
                 )
             time.sleep(_POLL_S)
 
-    # --- files -------------------------------------------------------------------------------
-
-    def _program_file(self, name: str) -> Path:
-        return self._folder / "programs" / f"{name}.json"
-
-    def _saved(self, name: str) -> str | None:
-        try:
-            return self._program_file(name).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-
-    def _programs(self) -> list[Program]:
-        """Applied programs, first applied first."""
-        files = (self._folder / "programs").glob("*.json")
-        ordered = sorted(files, key=lambda file: (file.stat().st_mtime_ns, file.name))
-        return [program_of(json.loads(file.read_text(encoding="utf-8"))) for file in ordered]
-
-    def _applied(self) -> dict[str, Program]:
-        return {program.name: program for program in self._programs()}
-
-    def _document(self, program: Program) -> str:
-        digests = []
-        for file in program.env_files:
-            try:
-                digests.append(hashlib.sha256(file.read_bytes()).hexdigest())
-            except OSError as error:
-                raise NotFoundError(
-                    f"program {program.name} has no env file: {error.strerror}",
-                    where=str(file),
-                    remedy="`mlops up` writes it.",
-                ) from error
-        return program_document(program, mark=self._mark_of(program.name), env_file_digests=digests)
-
-    def _write_config(self) -> None:
-        for folder in (self._folder, self._folder / "programs", self._logs):
-            folder.mkdir(parents=True, exist_ok=True)
-        self._folder.chmod(0o700)
-        socket = self._socket()
-        own = self.environment_folder / "run"
-        named = f"../run/{socket.name}" if socket.parent == own else str(socket)
-        config = supervisord_config(named, self._programs(), root=os.geteuid() == 0)
-        _write(self._folder / "supervisord.conf", config, 0o600)
-        command = shlex.join([sys.executable, "-P", launch.__file__, "--program"])
-        _write(self._folder / "launch", f'#!/bin/sh\nexec {command} "$1"\n', 0o700)
-
-    def _socket(self) -> Path:
-        return run_folder(self.environment_folder) / "supervisor.sock"
-
-    def _remove_outer_run_folder(self) -> None:
-        """Leave nothing under the temporary folder, where sockets of a deep environment are."""
-        socket = self._socket()
-        if socket.parent.parent != self.environment_folder:
-            socket.unlink(missing_ok=True)
-            with suppress(OSError):
-                socket.parent.rmdir()
-
-    def _mark_of(self, name: str) -> str:
-        return f"{self._mark}/{name}"
-
-    @contextmanager
-    def _only_one(self) -> Iterator[None]:
-        """One change at a time, also among processes; waiting for readiness is outside of it."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / "lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
     # --- supervisord -------------------------------------------------------------------------
 
     def _rpc(self) -> SupervisorRpc:
-        return SupervisorRpc(self._socket())
+        return SupervisorRpc(self._files.socket())
 
     def _ensure_daemon(self) -> None:
         try:
@@ -288,26 +201,15 @@ class Supervisor:
                 return
         except UnreachableError:
             # It is there but its socket is not, or it hangs: its children end with it.
-            end_marked(self._mark_of(_DAEMON), patience_s=0.0, grace_s=_ORPHAN_GRACE_S)
+            end_marked(self._files.mark_of(_DAEMON), patience_s=0.0, grace_s=_ORPHAN_GRACE_S)
         # The kernel told its children to stop; theirs know nothing of it yet.
-        end_marked(f"{self._mark}/", patience_s=_ORPHAN_PATIENCE_S, grace_s=_ORPHAN_GRACE_S)
-        self._socket().unlink(missing_ok=True)
-        self._write_config()
+        end_marked(self._files.mark_of(""), patience_s=_ORPHAN_PATIENCE_S, grace_s=_ORPHAN_GRACE_S)
+        self._files.socket().unlink(missing_ok=True)
+        self._files.write_config()
         self._start_daemon()
 
     def _start_daemon(self) -> None:
-        log = self._logs / "supervisord.out"
-        with log.open("wb") as output:
-            subprocess.run(
-                [sys.executable, "-P", daemon.__file__, "supervisord.conf", self._mark_of(_DAEMON)],
-                cwd=self._folder,
-                env=_clean_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                check=True,
-            )
+        start_daemon(self._files.folder, self._files.mark_of(_DAEMON), log=self._files.log(_DAEMON, ".out"))
         deadline = time.monotonic() + _DAEMON_START_TIMEOUT_S
         while True:
             try:
@@ -315,19 +217,15 @@ class Supervisor:
                 return
             except UnreachableError as error:
                 if time.monotonic() > deadline:
-                    words = log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL_BYTES:]
-                    raise DeadlineError(f"supervisord does not start: {words}", where=str(log)) from error
+                    words = self._files.log_tail(_DAEMON, ".out")
+                    raise DeadlineError(f"supervisord does not start: {words}") from error
                 time.sleep(_POLL_S / 2)
 
     def _replace(self, program: Program, document: str, *, known: bool) -> None:
         if known:
             self._forget(program.name, program.stop_timeout_s)
-        file = self._program_file(program.name)
-        before = file.stat().st_mtime_ns if file.exists() else None
-        _write(file, document, 0o600)
-        if before is not None:
-            os.utime(file, ns=(before, before))
-        self._write_config()
+        self._files.save(program.name, document)
+        self._files.write_config()
         rpc = self._rpc()
         rpc.reload()
         rpc.add(program.name)
@@ -355,9 +253,9 @@ class Supervisor:
     # --- words -------------------------------------------------------------------------------
 
     def _hint(self, program: Program) -> dict[str, str]:
-        lines = self.log_tail(program.name).splitlines()[-15:]
+        lines = self._files.log_tail(program.name).splitlines()[-15:]
         remedy = "It wrote last:\n    " + "\n    ".join(lines) if lines else "It wrote nothing to its log."
-        return {"where": str(self._logs / f"{program.name}.log"), "remedy": remedy}
+        return {"where": str(self._files.log(program.name)), "remedy": remedy}
 
 
 def _answers(program: Program, info: ProcessInfo) -> bool:
@@ -385,25 +283,3 @@ def _status(name: str, info: ProcessInfo | None) -> ProgramStatus:
         return ProgramStatus(name, DOWN, None, None, "supervisord does not run it")
     uptime_s = max(0.0, time.time() - info.started_at_s) if info.state == RUNNING else None
     return ProgramStatus(name, info.state, info.pid, uptime_s, info.description)
-
-
-def _clean_environment() -> dict[str, str]:
-    kept = {
-        key: value
-        for key, value in os.environ.items()
-        if key in _INHERITED or key.startswith(_INHERITED_PREFIXES)
-    }
-    for key in ("NO_PROXY", "no_proxy"):
-        kept[key] = ",".join(filter(None, [kept.get(key), "127.0.0.1,localhost"]))
-    own = str(Path(sys.executable).parent)
-    return {**kept, "PATH": os.pathsep.join([own, os.environ.get("PATH", os.defpath)])}
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    """Write atomically; nobody else can read it at any moment."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    fresh.chmod(mode)
-    fresh.replace(path)

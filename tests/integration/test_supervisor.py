@@ -102,7 +102,12 @@ def test_a_killed_child_is_started_again(supervisor: Supervisor) -> None:
     supervisor.apply(web("web", port))
     pid = pid_of(supervisor, "web")
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: supervisor.is_current(web("web", port)) and pid_of(supervisor, "web") != pid, "back")
+
+    def another_runs() -> bool:
+        status = supervisor.status("web")
+        return status is not None and status.running and status.pid != pid
+
+    eventually(another_runs, "it is back")
     supervisor.wait_ready(web("web", port))
 
 
@@ -139,7 +144,7 @@ def test_a_supervisor_whose_socket_was_removed_is_replaced(supervisor: Superviso
     (port,) = free_ports(1)
     supervisor.apply(web("web", port))
     before = daemon_pid(supervisor)
-    supervisor._socket().unlink()
+    supervisor._files.socket().unlink()
     supervisor.apply(web("web", port))
     assert daemon_pid(supervisor) != before
     assert supervisor.is_current(web("web", port))

@@ -7,19 +7,28 @@ from infra.components.database_server import DatabaseServer
 from infra.components.environment_files import EnvironmentFiles
 from infra.components.orchestrator import Orchestrator
 from infra.components.registry import Registry
+from infra.components.release import Release
 from infra.components.router import Router
 from infra.settings import Settings
-from mlops_sdk.provider.resources import Queue
+from mlops_sdk.provider.resources import Live, Queue
 
 
 def assemble(settings: Settings) -> None:
-    """Declare everything of a local environment."""
+    """Declare everything of a local environment; `Live` comes last and depends on all of it."""
     database = DatabaseServer("postgres", settings)
     files = EnvironmentFiles("env", settings, _after(database))
-    Registry("mlflow", settings, _after(database))
-    Orchestrator("prefect", settings, _after(files))
-    Router("router", settings)
-    Queue("events", queue=naming.EVENTS_QUEUE, opts=_after(files))
+    registry = Registry("mlflow", settings, _after(database))
+    orchestrator = Orchestrator("prefect", settings, _after(files))
+    router = Router("router", settings)
+    events = Queue("events", queue=naming.EVENTS_QUEUE, opts=_after(files))
+    releases = [Release(settings, section, files, _after(files, registry)) for section in settings.releases]
+    live = settings.live_release
+    Live(
+        "live",
+        digest=live.digest if live else None,
+        port=live.service_port if live else None,
+        opts=_after(database, files, registry, orchestrator, router, events, *releases),
+    )
 
 
 def _after(*resources: pulumi.Resource) -> pulumi.ResourceOptions:

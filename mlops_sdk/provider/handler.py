@@ -3,13 +3,13 @@
 Must not know the engine's protocol: `server` does.
 """
 
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mlops_sdk.errors import NotFoundError
 from mlops_sdk.provider.values import Plain
 
 if TYPE_CHECKING:
@@ -21,10 +21,14 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Environment:
-    """One environment of the project, as the provider sees it. Reads its files when first asked."""
+    """One environment of the project, as the provider sees it. Reads its files when first asked.
+
+    `leaving` is set once `Live`, which depends on all else, was deleted: the whole environment is destroyed.
+    """
 
     name: str
     root: Path = PROJECT_ROOT
+    leaving: threading.Event = field(default_factory=threading.Event, compare=False)
 
     @cached_property
     def folder(self) -> Path:
@@ -98,11 +102,6 @@ class Handler:
     def delete(self, env: Environment, inputs: Plain) -> None:
         """Removes it; nothing happens when it is gone already."""
         raise NotImplementedError
-
-
-def absent(what: str, where: Path, remedy: str) -> NotFoundError:
-    """The error for something on this machine that a resource needs and that is not there."""
-    return NotFoundError(what, where=str(where), remedy=remedy)
 
 
 def text_of(value: Any) -> str:

@@ -12,7 +12,11 @@ _INSTALL_LOCK = 0x706D67  # any constant of ours: two updates at once install th
 
 
 class QueueHandler(Handler):
-    """Input: `queue`, a name of `[a-z0-9_]`. Deleting the resource drops the queue and what is in it."""
+    """Input: `queue`, a name of `[a-z0-9_]`.
+
+    Deleting it drops the queue with what is in it, but not when the whole environment is destroyed: data
+    then stays, as all of the database does.
+    """
 
     type = "mlops:index:Queue"
     required = ("queue",)
@@ -39,6 +43,8 @@ class QueueHandler(Handler):
             return {} if _installed(conn) and _has(conn, str(inputs["queue"])) else None
 
     def delete(self, env: Environment, inputs: Plain) -> None:
+        if env.leaving.is_set():
+            return  # the server goes, its data stay
         with _connect(env) as conn, conn.transaction():
             conn.execute("SET LOCAL ROLE sdk_owner")
             if _installed(conn) and _has(conn, str(inputs["queue"])):

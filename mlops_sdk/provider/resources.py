@@ -166,4 +166,5 @@ class Live(pulumi.CustomResource):
         port: int | None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mlops:index:Live", name, {"digest": digest, "servicePort": port}, opts)
+        properties = {"digest": digest, "servicePort": port}
+        super().__init__("mlops:index:Live", name, properties, opts)

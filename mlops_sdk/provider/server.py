@@ -46,6 +46,7 @@ class Servicer(server.ProviderServicer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._handlers: dict[str, Handler] = {}
+        self._environments: dict[str, Environment] = {}
         self._cancelled = asyncio.Event()
 
     async def Cancel(self, request: Any, context: Any) -> Any:
@@ -142,7 +143,8 @@ class Servicer(server.ProviderServicer):
             module, _, name = HANDLERS[kind].partition(":")
             loaded = importlib.import_module(f"mlops_sdk.provider.{module}")
             self._handlers[kind] = getattr(loaded, name)()
-        return self._handlers[kind], Environment(prefix.rpartition(":")[2])
+        name = prefix.rpartition(":")[2]
+        return self._handlers[kind], self._environments.setdefault(name, Environment(name))
 
     async def _work(self, context: Any, env: Environment, call: Callable[[], T]) -> T:
         try:

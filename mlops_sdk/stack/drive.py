@@ -1,32 +1,29 @@
 """Drives the engine on one stack: preview, up, refresh, destroy, and healing after a crash.
 
-The engine's command line is run on a leash (`leash`), its event log is followed (`events`). Must not know
-what the program deploys.
+Must not know what the program deploys, nor how the engine is run (`run`) or mended (`heal`).
 """
 
+import fcntl
 import json
 import os
 import secrets
-import signal
 import subprocess
-import sys
 import tempfile
-import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlops_sdk import errors
-from mlops_sdk.errors import CancelledError, MlopsError, NotFoundError, UnexpectedChangesError
+from mlops_sdk.errors import LeaseHeldError, MlopsError, NotFoundError, UnexpectedChangesError
 from mlops_sdk.release.project import Project
-from mlops_sdk.stack import engine, events, heal
+from mlops_sdk.stack import engine, heal, run
 from mlops_sdk.stack.config_file import ConfigFile
-from mlops_sdk.stack.events import Change, Done, Event, Failed, Message, Started, Summary
+from mlops_sdk.stack.events import Change
+from mlops_sdk.stack.run import OnEvent
 
 PROJECT_NAME = "mlops-sdk"
-POLL_S = 0.02
-OnEvent = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
@@ -45,42 +42,28 @@ class UpResult:
     duration_s: float
 
 
-@dataclass
-class _Seen:
-    """The events of one run, gathered for its result."""
-
-    changes: dict[str, Change] = field(default_factory=dict)
-    failed: list[Change] = field(default_factory=list)
-    errors: list[Message] = field(default_factory=list)
-    summary: Summary = field(default_factory=lambda: Summary({}, 0.0))
-
-    def add(self, event: Event) -> None:
-        match event:
-            case Started(change) | Done(change) if change.op not in events.QUIET_OPS:
-                self.changes[change.urn] = change
-            case Failed(change):
-                self.failed.append(change)
-            case Message(severity="error"):
-                self.errors.append(event)
-            case Summary():
-                self.summary = event
-
-
 class Stack:
     """One environment's stack in the project's own file backend.
 
-    `report` gets a line for everything that was healed or takes long. Everything raises MlopsError with what
-    the program or the provider said; LeaseHeldError while another engine works on the stack.
+    `report` gets a line for everything that was healed or takes long; `wait_s` is how long an update waits for
+    another one of this machine. Everything raises MlopsError with what the program or the provider said, and
+    LeaseHeldError while another engine works on the stack.
     """
 
     def __init__(
-        self, project: Project, environment: str, *, report: Callable[[str], None] = lambda _line: None
+        self,
+        project: Project,
+        environment: str,
+        *,
+        report: Callable[[str], None] = lambda _line: None,
+        wait_s: float = 300.0,
     ) -> None:
         self.project = project
         self.environment = environment
         self.config = ConfigFile(project.root / "stacks", environment)
         self._folder = project.environment_folder(environment) / "pulumi"
         self._report = report
+        self._wait_s = wait_s
         self._engine: engine.Engine | None = None
 
     def env_vars(self) -> dict[str, str]:
@@ -102,20 +85,21 @@ class Stack:
 
     def init(self) -> None:
         """Makes what is missing of the stack: folders, passphrase, config file, master key. Idempotent."""
-        (self._folder / "state").mkdir(parents=True, exist_ok=True)
-        (self._folder / "engines").mkdir(exist_ok=True)
+        for name in ("state", "engines"):
+            (self._folder / name).mkdir(parents=True, exist_ok=True)
         self._folder.chmod(0o700)
-        passphrase = self._folder / "passphrase"
-        if not passphrase.exists():
-            _write_private(passphrase, secrets.token_urlsafe(32))
-            # Whatever an earlier passphrase had encrypted in the config file can be read by nobody now.
-            self.config.forget_secrets()
-        self.config.create_missing()
-        if not self._checkpoint.exists():
-            self._plain(["stack", "init", "--stack", self.environment])
-        if not self.config.has("masterKey"):
-            key = self._known_master_key() or secrets.token_urlsafe(32)
-            self._plain(["config", "set", "--stack", self.environment, "--secret", "masterKey"], key)
+        with self._only_one(wait_s=self._wait_s):
+            passphrase = self._folder / "passphrase"
+            if not passphrase.exists():
+                # Whatever an earlier passphrase had encrypted in the config file can be read by nobody now.
+                self.config.forget_secrets()
+                _write_private(passphrase, secrets.token_urlsafe(32))
+            self.config.create_missing()
+            if not self._checkpoint.exists():
+                self._plain(["stack", "init", "--stack", self.environment])
+            if not self.config.has("masterKey"):
+                key = self._known_master_key() or secrets.token_urlsafe(32)
+                self._plain(["config", "set", "--stack", self.environment, "--secret", "masterKey"], key)
 
     def exists(self) -> bool:
         """Whether `init` has been called once on this machine."""
@@ -133,7 +117,11 @@ class Stack:
 
         Raises UnexpectedChangesError that names the changes, if none were expected.
         """
-        seen = self._operate("preview", [], on_event, config_file=config_file, extra=_lease(lease_epoch))
+        self._require_stack()
+        with self._only_one(wait_s=0.0) as alone:
+            if alone:  # beside a running update a preview may read, but must not mend
+                self._heal()
+        seen = self._operate("preview", [], on_event, config_file=config_file, lease_epoch=lease_epoch)
         changes = tuple(seen.changes.values())
         if changes and expect_no_changes:
             listed = "".join(f"\n  {change}" for change in changes)
@@ -145,16 +133,15 @@ class Stack:
 
     def up(self, on_event: OnEvent | None = None, *, lease_epoch: int | None = None) -> UpResult:
         """Makes the environment match its stack config."""
-        arguments = ["--yes", "--skip-preview"]
-        return _result(self._operate("up", arguments, on_event, extra=_lease(lease_epoch)))
+        return self._change("up", on_event, lease_epoch)
 
     def refresh(self, on_event: OnEvent | None = None) -> UpResult:
         """Reads every resource; the changes are what differed from the state."""
-        return _result(self._operate("refresh", ["--yes", "--skip-preview"], on_event))
+        return self._change("refresh", on_event, None)
 
     def destroy(self, on_event: OnEvent | None = None) -> UpResult:
         """Deletes every resource; the stack and its config stay."""
-        return _result(self._operate("destroy", ["--yes", "--skip-preview"], on_event))
+        return self._change("destroy", on_event, None)
 
     def export(self) -> dict[str, Any]:
         """The stack's state; secrets stay encrypted in it."""
@@ -170,21 +157,64 @@ class Stack:
     def heal(self) -> list[str]:
         """Ends orphaned engines, removes dead engines' locks and pending operations; says what it did.
 
-        Raises LeaseHeldError while a living engine works on the stack.
+        Waits for an update of this machine that is under way. Raises LeaseHeldError while a living engine
+        works on the stack.
         """
+        self._require_stack()
+        with self._only_one(wait_s=self._wait_s):
+            return self._heal()
+
+    def _change(self, verb: str, on_event: OnEvent | None, lease_epoch: int | None) -> UpResult:
+        self._require_stack()
+        with self._only_one(wait_s=self._wait_s):
+            self._heal()
+            arguments = ["--yes", "--skip-preview"]
+            return _result(self._operate(verb, arguments, on_event, lease_epoch=lease_epoch))
+
+    def _heal(self) -> list[str]:
+        heal.remove_scratch(self._folder)
         done = heal.end_orphans(self._folder / "engines")
         locks = (
             self._folder / "state" / ".pulumi" / "locks" / "organization" / PROJECT_NAME / self.environment
         )
         done += heal.clear_locks(locks)
 
-        def run(arguments: list[str], text: str) -> str:
+        def command(arguments: list[str], text: str) -> str:
             return self._plain([*arguments, "--stack", self.environment], text)
 
-        done += heal.clear_pending(self._checkpoint, run)
+        done += heal.clear_pending(self._checkpoint, command)
         for line in done:
             self._report(line)
         return done
+
+    @contextmanager
+    def _only_one(self, *, wait_s: float) -> Iterator[bool]:
+        """One update at a time of this machine; a killed one is let go of by the kernel.
+
+        Gives False, at once, if `wait_s` is 0 and another is under way; otherwise raises LeaseHeldError when
+        that one is not done in time.
+        """
+        with (self._folder / "update.lock").open("a") as file:
+            alone = _lock(file.fileno())
+            if not alone and wait_s:
+                self._report(f"waiting for another update of {self.environment}")
+            deadline = time.monotonic() + wait_s
+            while not alone and time.monotonic() < deadline:
+                time.sleep(0.1)
+                alone = _lock(file.fileno())
+            if not alone and wait_s:
+                raise LeaseHeldError(
+                    f"another update of {self.environment} was not done after {wait_s:g} s",
+                    remedy="Look for it with `ps`, or try again later.",
+                )
+            yield alone
+
+    def _require_stack(self) -> None:
+        if not self.exists():
+            raise NotFoundError(
+                f"environment {self.environment} has no stack on this machine yet",
+                remedy=f"`mlops up {self.environment}` makes it.",
+            )
 
     @property
     def _checkpoint(self) -> Path:
@@ -224,150 +254,58 @@ class Stack:
         on_event: OnEvent | None,
         *,
         config_file: Path | None = None,
-        extra: Mapping[str, str] | None = None,
-    ) -> _Seen:
-        if not self.exists():
-            raise NotFoundError(
-                f"environment {self.environment} has no stack on this machine yet",
-                remedy=f"`mlops up {self.environment}` makes it.",
-            )
-        self.heal()
+        lease_epoch: int | None = None,
+    ) -> run.Seen:
         config = config_file or self.config.path
         command = [str(self._found().pulumi), verb, "--non-interactive", "--suppress-progress"]
         command += ["--stack", self.environment, "--config-file", str(config), *arguments]
-        environ = {"MLOPS_STACK_CONFIG": str(config), "PULUMI_DEBUG_COMMANDS": "true", **(extra or {})}
-        with tempfile.TemporaryDirectory(dir=self._folder, prefix="run-") as scratch:
+        environ = {"MLOPS_STACK_CONFIG": str(config), "PULUMI_DEBUG_COMMANDS": "true"}
+        if lease_epoch is not None:
+            environ["MLOPS_LEASE_EPOCH"] = str(lease_epoch)
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix=f"run-{os.getpid()}-") as scratch:
             log = Path(scratch) / "events.jsonl"
             log.touch(mode=0o600)
-            code, output, seen = self._leashed([*command, "--event-log", str(log)], environ, log, on_event)
-        if code:
-            raise _failure(verb, self.environment, seen, output)
-        return seen
-
-    def _leashed(
-        self, command: list[str], environ: Mapping[str, str], log: Path, on_event: OnEvent | None
-    ) -> tuple[int, str, _Seen]:
-        seen = _Seen()
-        leash = [
-            sys.executable,
-            "-P",
-            str(Path(__file__).with_name("leash.py")),
-            "--parent",
-            str(os.getpid()),
-        ]
-        leash += ["--record", str(self._folder / "engines" / "engine"), "--", *command]
-        with subprocess.Popen(
-            leash, cwd=self.project.root, env=self._environ(environ), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        ) as child:  # fmt: skip
-            output: list[str] = []
-            assert child.stdout is not None
-            reader = threading.Thread(target=lambda: output.append(child.stdout.read()), daemon=True)  # type: ignore[union-attr]
-            reader.start()
-            try:
-                for event in _follow(log, child):
-                    seen.add(event)
-                    if on_event:
-                        on_event(event)
-            except KeyboardInterrupt:
-                _interrupt(child)
-                raise CancelledError(f"stopped by a person while working on {self.environment}") from None
-            except BaseException:
-                child.terminate()
-                raise
-            reader.join()
-        return child.returncode, "".join(output), seen
+            return run.run(
+                [*command, "--event-log", str(log)],
+                what=f"pulumi {verb} of {self.environment}",
+                folder=self.project.root,
+                environ=self._environ(environ),
+                record=self._folder / "engines" / "engine",
+                log=log,
+                on_event=on_event,
+            )
 
 
 _NOT_INHERITED = frozenset(
-    {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_STACK", "PULUMI_CONFIG", "PULUMI_ACCESS_TOKEN"}
+    {
+        "MLOPS_LEASE_EPOCH",
+        "MLOPS_STACK_CONFIG",
+        "PULUMI_ACCESS_TOKEN",
+        "PULUMI_CONFIG",
+        "PULUMI_CONFIG_PASSPHRASE",
+        "PULUMI_STACK",
+    }
 )
 """Variables of a person's shell that would win over, or contradict, the stack's own settings."""
 
 
-def _follow(log: Path, child: subprocess.Popen[str]) -> Iterator[Event]:
-    """The events of a growing log, until the process has ended and the log is read to its end."""
-    pending = ""
-    with log.open(encoding="utf-8") as stream:
-        ended = False
-        while True:
-            ended = ended or child.poll() is not None
-            pending += (chunk := stream.read())
-            *lines, pending = pending.split("\n")
-            for line in lines:
-                event = events.parse(line)
-                if event is not None:
-                    yield event
-            if ended and not chunk:
-                return
-            if not chunk:
-                _wait(child)
-
-
-def _wait(child: subprocess.Popen[str]) -> None:
-    try:
-        child.wait(POLL_S)
-    except subprocess.TimeoutExpired:
-        return
-
-
-def _interrupt(child: subprocess.Popen[str]) -> None:
-    """Passes Ctrl-C on (the engine is in another session) and waits; each further one is passed on too."""
-    while True:
-        try:
-            child.send_signal(signal.SIGINT)
-            child.wait()
-            return
-        except KeyboardInterrupt:
-            continue
-
-
-def _lease(epoch: int | None) -> dict[str, str]:
-    """What tells the provider under whose lease the engine works."""
-    return {} if epoch is None else {"MLOPS_LEASE_EPOCH": str(epoch)}
-
-
-def _result(seen: _Seen) -> UpResult:
+def _result(seen: run.Seen) -> UpResult:
     return UpResult(tuple(seen.changes.values()), seen.summary.counts, seen.summary.duration_s)
 
 
-def _failure(verb: str, environment: str, seen: _Seen, output: str) -> MlopsError:
-    """The error of a failed run: of the class that the provider named, with every message once."""
-    texts = list(dict.fromkeys(_reason(message) for message in seen.errors))
-    texts = [text for text in texts if text and text not in ("update failed", "preview failed")]
-    if not texts:
-        texts = [output.strip()[-2000:] or "the engine said nothing"]
-    kind = next((found for text in texts if (found := _class_of(text))), MlopsError)
-    plain = [
-        text.removeprefix(f"{found.__name__}: ") if (found := _class_of(text)) else text for text in texts
-    ]
-    return kind_error(kind, f"pulumi {verb} of {environment} failed:\n" + "\n".join(plain))
-
-
-def kind_error(kind: type[MlopsError], what: str) -> MlopsError:
-    """An error of one class of the tree with a ready message, whatever its own constructor wants."""
-    error = kind.__new__(kind)
-    MlopsError.__init__(error, what)
-    return error
-
-
-def _reason(message: Message) -> str:
-    name = message.urn.rpartition("::")[2]
-    text = message.text
-    for noise in ("error: ", "update failed\n"):
-        text = text.removeprefix(noise)
-    if _class_of(text) or not name or "pulumi:pulumi:Stack" in message.urn:
-        return text
-    return f"{name}: {text}"
-
-
-def _class_of(text: str) -> type[MlopsError] | None:
-    """The class that a message begins with: the provider writes `MovedError: ...`."""
-    kind = getattr(errors, text.partition(":")[0], None)
-    return kind if isinstance(kind, type) and issubclass(kind, MlopsError) else None
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _write_private(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Writes a file of mode 0600 that is there whole or not at all."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
         stream.write(text)
+    fresh.replace(path)

@@ -5,6 +5,7 @@ is dead. Must not run the engine for any other end.
 """
 
 import json
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -49,6 +50,14 @@ def end_orphans(records: Path) -> list[str]:
             healed.append(f"ended an engine that outlived its owner (session {session})")
         path.unlink(missing_ok=True)
     return healed
+
+
+def remove_scratch(folder: Path) -> None:
+    """Removes the folders `run-PID-*` of processes that are dead."""
+    for path in folder.glob("run-*-*"):
+        pid = path.name.split("-")[1]
+        if pid.isdigit() and not leash.start_time(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def clear_locks(folder: Path) -> list[str]:

@@ -1,0 +1,105 @@
+"""Whether this stack config may still be applied: the checks that `Live` makes at every preview and update.
+
+A config is refused when the ledger went on without it, or while another deployer holds the environment. Must
+not write.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_sdk.errors import MovedError
+from mlops_sdk.provider.handler import Environment
+
+if TYPE_CHECKING:
+    from mlops_sdk.ledger.database import Connection, LeaseToken
+    from mlops_sdk.ledger.entries import Entry
+    from mlops_sdk.stack.config import Basis
+
+DATABASE = "postgres"  # the program whose being down means that nothing can be asked yet
+_CHANGES = ("live", "retired")
+"""Kinds of ledger entries that change which release is live or present."""
+
+
+def lease_token(env: Environment) -> "LeaseToken | None":
+    """The lease of the deployer that runs this update, if it has one."""
+    from mlops_sdk.ledger.database import LeaseToken
+
+    epoch = os.environ.get("MLOPS_LEASE_EPOCH")
+    return LeaseToken(env.name, int(epoch)) if epoch else None
+
+
+def config_document(env: Environment) -> Any:
+    """The stack config that this run of the engine uses, as a document."""
+    from mlops_sdk.stack import config_file
+
+    named = os.environ.get("MLOPS_STACK_CONFIG")
+    path = Path(named) if named else env.root / "stacks" / f"Pulumi.{env.name}.yaml"
+    return config_file.read(path, env.name)
+
+
+def can_be_asked(env: Environment) -> bool:
+    """Whether there is a ledger to ask: not before the first update, nor while its server is down.
+
+    Raises UnreachableError when the supervisor does not say.
+    """
+    if not (env.folder / "env" / "operator.env").exists():
+        return False
+    status = env.supervisor.status(DATABASE)
+    return status is not None and status.running
+
+
+def refuse_if_moved(env: Environment) -> None:
+    """Raises MovedError, LeaseHeldError or LeaseLostError when this config must not be applied now."""
+    if not can_be_asked(env):
+        return
+    from mlops_sdk.ledger.database import connect, control_transaction
+    from mlops_sdk.ledger.lease import require_unheld
+    from mlops_sdk.stack import config
+
+    document = config_document(env)
+    lease = lease_token(env)
+    with connect(env.operator().operator_url, "mlops up") as conn:
+        if not _has_ledger(conn):
+            return
+        with control_transaction(conn, lease):
+            if lease is None:
+                require_unheld(conn, env.name)
+            _compare(conn, env.name, config.basis_of(document), config.cause_of(document))
+
+
+def _has_ledger(conn: "Connection") -> bool:
+    row = conn.execute("SELECT to_regclass('mlops.entry') IS NOT NULL").fetchone()
+    return bool(row and row[0])
+
+
+def _compare(conn: "Connection", environment: str, basis: "Basis | None", cause: str) -> None:
+    from mlops_sdk.ledger.entries import from_body
+
+    remedy = (
+        f"`mlops stack sync {environment}` renders it anew from the ledger; then look at it and try again."
+    )
+    if basis is not None:
+        row = conn.execute(
+            "SELECT hash FROM mlops.entry WHERE env = %s AND n = %s", [environment, basis.entry]
+        ).fetchone()
+        if row is None or row[0] != basis.digest:
+            raise MovedError(
+                f"stack config was rendered from entry {basis.entry} of another ledger than this one",
+                where=environment,
+                remedy=remedy,
+            )
+    rows = conn.execute(
+        "SELECT body FROM mlops.entry WHERE env = %s AND n > %s AND kind = ANY(%s) ORDER BY n DESC",
+        [environment, basis.entry if basis else 0, list(_CHANGES)],
+    )
+    for row in rows:
+        entry: Entry = from_body(row[0])
+        if entry.cause != cause:
+            since = f"entry {basis.entry}" if basis else "before the first entry"
+            raise MovedError(
+                f"stack config is of {since}, but entry {entry.n} ({entry.kind}, "
+                f"by {entry.actor or 'somebody'}) changed the releases since",
+                where=environment,
+                remedy=remedy,
+            )

@@ -1,0 +1,89 @@
+"""mlops:index:Live: the release that owns writes and gets the traffic.
+
+There is exactly one in every environment, also before the first release, and it depends on all else. Its
+check, at every preview and update, is where a stale config is refused; its apply is the handover, the same
+function that `mlops deploy` calls, which finds the pointer there already after one.
+"""
+
+import getpass
+from collections.abc import Sequence
+
+from mlops_sdk.provider.guard import can_be_asked, config_document, lease_token, refuse_if_moved
+from mlops_sdk.provider.handler import Environment, Handler
+from mlops_sdk.provider.values import Plain
+
+
+class LiveHandler(Handler):
+    """Inputs: `digest` and `servicePort` of the release, both absent before the first one.
+
+    Output: `pointer`, the digest that is live. Weights of a shift, `next` and `basis` are no part of it.
+    """
+
+    type = "mlops:index:Live"
+    optional = ("digest", "servicePort")
+
+    def check(self, env: Environment, inputs: Plain) -> Sequence[tuple[str, str]]:
+        del inputs
+        refuse_if_moved(env)
+        return ()
+
+    def identify(self, inputs: Plain) -> str:
+        del inputs
+        return "live"
+
+    def outputs(self, env: Environment, inputs: Plain) -> Plain:
+        del env
+        return {"pointer": inputs.get("digest") or ""}
+
+    def drift(self, env: Environment, inputs: Plain, outputs: Plain) -> str | None:
+        wanted = inputs.get("digest")
+        if not wanted:
+            return None
+        if outputs.get("pointer") != wanted or not _is_routed(env, int(inputs["servicePort"])):
+            return "pointer"
+        if not can_be_asked(env):
+            return None
+        return None if self.read(env, inputs) == {"pointer": wanted} else "pointer"
+
+    def apply(self, env: Environment, inputs: Plain, old: Plain | None) -> None:
+        del old
+        if not inputs.get("digest"):
+            return
+        from mlops_sdk.stack import config
+        from mlops_sdk.traffic.handover import handover
+        from mlops_sdk.traffic.router_files import FileTraffic
+
+        handover(
+            conninfo=env.operator().operator_url,
+            environment=env.name,
+            target=str(inputs["digest"]),
+            traffic=FileTraffic(env.folder / "router"),
+            lease=lease_token(env),
+            actor=getpass.getuser(),
+            reason="pulumi up: stack config names this release live",
+            cause=config.cause_of(config_document(env)),
+        )
+
+    def read(self, env: Environment, inputs: Plain) -> Plain | None:
+        if not inputs.get("digest"):
+            return {"pointer": ""}
+        from mlops_sdk.ledger.database import connect
+        from mlops_sdk.ledger.store import read_pointer
+
+        with connect(env.operator().operator_url, "mlops refresh") as conn:
+            return {"pointer": read_pointer(conn, env.name).digest or ""}
+
+    def delete(self, env: Environment, inputs: Plain) -> None:
+        del inputs
+        env.leaving.set()
+
+
+def _is_routed(env: Environment, port: int) -> bool:
+    """Whether the router's slot `current` is this service; `next` and its share are a shift's business."""
+    from mlops_sdk.errors import NotFoundError
+    from mlops_sdk.traffic.router_files import FileTraffic
+
+    try:
+        return FileTraffic(env.folder / "router").read().current_port == port
+    except NotFoundError:
+        return False

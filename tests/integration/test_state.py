@@ -1,6 +1,6 @@
 """Tables of releases on a real Postgres: what a release sees, may write, and takes along."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from mlops_sdk.state import (
     shared,
 )
 from mlops_sdk.state.cutover import Why, cutover
+from mlops_sdk.state.fill import Build
 from tests.support.environment import Environment
 from tests.support.releases import Releases
 from tests.support.tables import content, interactions, metadata, users
@@ -48,7 +49,7 @@ def build_content(context: BuildContext) -> Iterator[list[dict[str, Any]]]:
         yield [{**row, "embedding": [row["film_id"], 1.0, 0.0, 0.5]}]
 
 
-BUILDERS = {"content": build_content}
+BUILDERS: Mapping[str, Build] = {"content": build_content}
 
 
 def state(*users_extra: sa.Column[Any]) -> State:
@@ -402,3 +403,37 @@ def test_postgres_refuses_to_drop_what_a_release_needs(releases: Releases) -> No
         for name in (f"store.{found.physical}", f"{binding.pg_schema}.users", "shared.interactions"):
             with pytest.raises(psycopg.errors.DependentObjectsStillExist):
                 conn.execute(f"DROP TABLE {name}".encode())
+
+
+def test_following_keeps_the_releases_close_and_the_log_empty(releases: Releases) -> None:
+    from mlops_sdk.state.follow import follow_once
+
+    for tag, service in (("v0.0.1", "a.a:a"), ("v0.0.2", "b.b:b")):
+        releases.lock(tag, State(Forked(users(metadata()))), service=service)
+        releases.deploy(tag)
+    with releases.connect("v0.0.2") as b, releases.environment.ledger.connect() as conn:
+        b.execute("INSERT INTO users (user_id) SELECT generate_series(1, 3000)")
+        digests = [releases.locks[tag].digest for tag in ("v0.0.1", "v0.0.2")]
+        assert follow_once(conn, "local") == {digests[0]: 1000, digests[1]: 0}
+        assert follow_once(conn, "local") == {digests[0]: 0, digests[1]: 0}
+        assert conn.execute("SELECT count(*) FROM store.log_users").fetchone() == (0,)
+        assert conn.execute("SELECT count(*) FROM store.pending_users").fetchone() == (0,)
+    with releases.connect("v0.0.1") as a:
+        assert a.execute("SELECT count(*) FROM users").fetchone() == (3000,)
+
+
+def test_a_fork_that_fell_far_behind_is_copied_anew(releases: Releases) -> None:
+    from mlops_sdk.state.carry import drain_once, mark_stale
+
+    for tag, service in (("v0.0.1", "a.a:a"), ("v0.0.2", "b.b:b")):
+        releases.lock(tag, State(Forked(users(metadata()))), service=service)
+        releases.deploy(tag)
+    with releases.connect("v0.0.2") as b, releases.environment.ledger.connect() as conn:
+        b.execute("INSERT INTO users (user_id) SELECT generate_series(1, 3000)")
+        drain_once(conn, "local", releases.locks["v0.0.1"].digest)
+        assert [fork.table for fork in mark_stale(conn, "local", limit=500)] == ["users"]
+        b.execute("DELETE FROM users WHERE user_id <= 100")
+    releases.make_live("v0.0.1")
+    with releases.connect("v0.0.1") as a:
+        assert a.execute("SELECT count(*), min(user_id) FROM users").fetchone() == (2900, 101)
+        a.execute("UPDATE users SET count = 1")

@@ -113,7 +113,7 @@ class Servicer(server.ProviderServicer):
     async def Read(self, request: Any, context: Any) -> Any:
         handler, env = self._of(request.urn)
         inputs = _properties(request.inputs)
-        if not inputs:
+        if not inputs and not request.properties.fields:
             await _abort(
                 context, f"{handler.type} cannot be imported: it is made by the environment's program"
             )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mlops_sdk import errors
 from mlops_sdk.errors import CancelledError, MlopsError
-from mlops_sdk.stack import events
+from mlops_sdk.stack import events, leash
 from mlops_sdk.stack.events import Change, Done, Event, Failed, Message, Started, Summary
 
 POLL_S = 0.02
@@ -58,11 +58,11 @@ def run(
     Ctrl-C, and otherwise the error that the program or provider named, with everything they said.
     """
     seen = Seen()
-    leash = [sys.executable, "-P", str(Path(__file__).with_name("leash.py"))]
-    leash += ["--parent", str(os.getpid()), "--record", str(record), "--", *command]
+    leashed = [sys.executable, "-P", str(Path(leash.__file__))]
+    leashed += ["--parent", str(os.getpid()), "--record", str(record), "--", *command]
     output: list[str] = []
     with subprocess.Popen(
-        leash,
+        leashed,
         cwd=folder,
         env=dict(environ),
         stdin=subprocess.DEVNULL,
@@ -83,10 +83,13 @@ def run(
             raise CancelledError(f"{what} was stopped by a person") from None
         except BaseException:
             child.terminate()
+            child.wait()
             raise
+        finally:
+            leash.end_session(child.pid)  # empty, unless the leash itself was killed
         reader.join()
     if child.returncode:
-        raise _failure(what, seen, "".join(output))
+        raise _failure(what, seen, f"{''.join(output)}\nthe engine ended with code {child.returncode}")
     return seen
 
 

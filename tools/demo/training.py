@@ -1,5 +1,9 @@
-"""Train the demo's models where flows run: in the environment's Prefect worker."""
+"""Train the demo's models where flows run: in the environment's Prefect worker.
 
+`python -m tools.demo.training ENV` does it alone.
+"""
+
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,3 +36,13 @@ def train_in_worker(root: Path, environment: str) -> Iterator[str]:
         with Prefect(session.settings.prefect_api_url) as prefect:
             prefect.run(job, timeout_s=TIMEOUT_S, name="demo: train", log=lines.append)
     yield from lines
+
+
+def main() -> None:
+    """Train for the environment that the command line names and print what the flow logs."""
+    for line in train_in_worker(Path(__file__).resolve().parent.parent.parent, sys.argv[1]):
+        print(line)
+
+
+if __name__ == "__main__":
+    main()

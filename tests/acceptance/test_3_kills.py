@@ -1,0 +1,212 @@
+"""SIGKILL at every step of deploy and rollback, then the same command again: it converges, nothing is lost."""
+
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mlops_sdk.rollout import steps
+from tests.support.clone import Clone, await_true
+from tests.support.kills import kill_when
+
+pytestmark = pytest.mark.timeout(300)
+
+# How each step begins in the progress, and seconds to let it work before the kill: at its start, and inside.
+DEPLOY_KILLS = [
+    ("check out", 0.0),
+    ("bind", 0.0),
+    ("share", 0.0),
+    ("fork", 0.0),
+    ("bring up", 0.5),
+    ("bring up", 4.0),
+    ("verify", 0.0),
+    ("hand over", 0.0),
+    ("hand over", 0.08),
+    ("retire", 0.0),
+    ("record", 0.0),
+    ("record", 1.5),
+]
+ROLLBACK_KILLS = [("verify", 0.0), ("hand over", 0.0), ("hand over", 0.08), ("record", 0.0), ("record", 1.5)]
+TINY = Path(__file__).parent.parent / "support" / "tiny"
+
+
+class Counts:
+    """What was accepted by name; each must be there in whatever release is live."""
+
+    def __init__(self) -> None:
+        self.accepted: dict[str, int] = {}
+
+    def add(self, http: httpx.Client, name: str) -> None:
+        """Count once; a refusal is no acceptance, and fails the test."""
+        answer = http.post("/count", params={"name": name})
+        assert answer.status_code == 201, answer.text
+        self.accepted[name] = self.accepted.get(name, 0) + 1
+
+    def check(self, http: httpx.Client) -> None:
+        """Every acceptance is there, once."""
+        for name, count in self.accepted.items():
+            assert http.get("/count", params={"name": name}).json() == {"n": count}, name
+
+
+@pytest.fixture(scope="module")
+def tiny(clone: Clone) -> Iterator[Clone]:
+    """The clone with a small release `v0.1.0` live and `v0.1.1` before it, so that each way is open."""
+    shutil.copytree(TINY, clone.root / "pipelines" / "tiny", ignore=shutil.ignore_patterns("__pycache__"))
+    clone.git("add", "pipelines/tiny")
+    clone.git("commit", "--quiet", "-m", "A small release", "pipelines/tiny")
+    clone.run("resume", "local")
+    clone.run("deploy", manifest(clone, "v0.1.0"))
+    clone.run("deploy", manifest(clone, "v0.1.1"))
+    yield clone
+
+
+@pytest.fixture(scope="module")
+def counts() -> Counts:
+    return Counts()
+
+
+def manifest(clone: Clone, release: str) -> str:
+    path = f"stacks/releases/{release}.yaml"
+    (clone.root / path).write_text(
+        f"schema: 1\nrelease: {release}\ncode: {{ref: HEAD}}\nstate: pipelines.tiny.tables:STATE\n"
+        f"service: pipelines.tiny.service:create_app\nparameters: {{note: {release}}}\n"
+    )
+    return path
+
+
+def test_every_kind_of_step_that_writes_has_a_kill_of_its_own() -> None:
+    told = {
+        "check out": steps.PrepareCode("a" * 40, ""),
+        "bind": steps.Bind("r", ""),
+        "share": steps.Share("t"),
+        "fork": steps.Fork("t", "carry", ""),
+        "bring up": steps.Up("r", ""),
+        "verify": steps.Verify("r", ""),
+        "hand over": steps.Handover("r", "", "", ""),
+        "retire": steps.Retire("r", ""),
+        "record": steps.Record("r", ""),
+    }
+    assert all(steps.describe(step).startswith(words) for words, step in told.items())
+    killed_elsewhere = {
+        steps.Build,
+        steps.Reuse,
+    }  # a build is killed in the first deploy; reuse writes nothing
+    assert {type(step) for step in told.values()} | killed_elsewhere == set(steps.Step.__args__)
+    assert {words for words, _ in DEPLOY_KILLS} == set(told)
+
+
+@pytest.mark.parametrize(("step", "delay_s"), DEPLOY_KILLS)
+def test_a_deploy_killed_at_a_step_converges_when_it_is_run_again(
+    tiny: Clone, counts: Counts, step: str, delay_s: float
+) -> None:
+    before = tiny.live()
+    number = DEPLOY_KILLS.index((step, delay_s))
+    path = manifest(tiny, f"v0.1.{number + 2}")
+    with tiny.client() as http:
+        counts.add(http, "before a kill")
+        process = tiny.start("deploy", path)
+        kill_when(process, rf"^\[\d+/\d+\] {step}", delay_s=delay_s)
+        assert process.returncode == -signal.SIGKILL
+        await_true("no engine is left", lambda: tiny.engines() == [])
+        assert tiny.live() in (before, f"v0.1.{number + 2}")
+
+        tiny.run("deploy", path)
+
+        assert tiny.live() == f"v0.1.{number + 2}"
+        counts.add(http, "after a kill")
+        counts.check(http)
+    _is_whole(tiny)
+
+
+@pytest.mark.parametrize(("step", "delay_s"), ROLLBACK_KILLS)
+def test_a_rollback_killed_at_a_step_converges_when_it_is_run_again(
+    tiny: Clone, counts: Counts, step: str, delay_s: float
+) -> None:
+    target = tiny.json("history", "local")[1]["release"]
+    with tiny.client() as http:
+        counts.add(http, "before a rollback")
+        command = ("rollback", "local", "-m", "a kill", "--to", target)
+        process = tiny.start(*command)
+        kill_when(process, rf"^\[\d+/\d+\] {step}", delay_s=delay_s)
+        await_true("no engine is left", lambda: tiny.engines() == [])
+
+        tiny.run(*command)
+
+        assert tiny.live() == target
+        counts.add(http, "after a rollback")
+        counts.check(http)
+    _is_whole(tiny)
+
+
+def _is_whole(clone: Clone) -> None:
+    checks = clone.json("doctor", "local")
+    assert [check for check in checks if not check["ok"]] == []
+    assert clone.json("lease", "show", "local") is None
+
+
+def test_a_rollback_without_a_target_that_was_killed_goes_on_to_the_same_release(tiny: Clone) -> None:
+    tiny.run("resume", "local")
+    tiny.run("deploy", manifest(tiny, "v0.2.0"))
+    expected = tiny.json("history", "local")[1]["release"]
+    process = tiny.start("rollback", "local", "-m", "killed")
+    kill_when(process, r"^\[\d+/\d+\] record")
+
+    tiny.run("rollback", "local", "-m", "killed")
+
+    assert tiny.live() == expected
+
+
+def test_after_kill_of_everything_a_bare_pulumi_up_starts_all_of_it_in_order(
+    tiny: Clone, counts: Counts
+) -> None:
+    assert tiny.kill_everything() > 6
+    tiny.shell("pulumi up -s local --yes --skip-preview")
+
+    with tiny.client() as http:
+        counts.check(http)
+    _is_whole(tiny)
+    tiny.shell("pulumi preview -s local --expect-no-changes")
+
+
+def test_down_leaves_nothing_running_and_up_brings_everything_back(tiny: Clone, counts: Counts) -> None:
+    from mlops_sdk.platform.supervisor import Supervisor
+
+    tiny.run("down", "local")
+    assert Supervisor(tiny.folder).pids() == []
+    assert "nothing was running" in tiny.run("down", "local").stdout
+
+    tiny.run("up", "local")
+
+    with tiny.client() as http:
+        counts.check(http)
+    _is_whole(tiny)
+
+
+def test_a_bare_pulumi_up_with_another_live_release_in_config_makes_it_live_with_an_entry(
+    tiny: Clone, counts: Counts
+) -> None:
+    releases = {
+        r["release"]: r["digest"] for r in tiny.json("status", "local")["releases"] if r["slot"] == "next"
+    }
+    target, digest = next(iter(releases.items()))
+    path = tiny.root / "stacks" / "Pulumi.local.yaml"
+    before = time.time()
+    lines = [
+        f"  mlops-sdk:live: {digest}" if line.startswith("  mlops-sdk:live:") else line
+        for line in path.read_text().splitlines()
+    ]
+    path.write_text("\n".join(lines) + "\n")
+
+    tiny.shell("pulumi up -s local --yes --skip-preview")
+
+    assert tiny.live() == target
+    newest = tiny.json("history", "local")[0]
+    assert newest["release"] == target
+    assert newest["reason"]
+    with tiny.client() as http:
+        counts.check(http)
+    assert time.time() > before

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 
 # MLflow asks Git for the commit of the running script and warns without Git; the lock knows the commit.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+# Its own seven tries with doubling waits hide a stopped server for minutes; a flow run can be started again.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 
 import mlflow
 import pandas as pd

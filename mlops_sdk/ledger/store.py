@@ -4,25 +4,22 @@ Reads open their own connection; `append` and `bind` write inside the caller's c
 own. This module must not move the pointer: only the cutover does.
 """
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
 from mlops_sdk.errors import NotFoundError, PolicyError
 from mlops_sdk.ledger import address as addresses
 from mlops_sdk.ledger import entries as chain
+from mlops_sdk.ledger.bindings import insert_binding, read_binding, read_bindings, read_lock
 from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction, retry
 from mlops_sdk.ledger.entries import Entry, Hold, Kind, Pointer
 from mlops_sdk.release.binding import Binding
-from mlops_sdk.release.digest import canonical_json
 from mlops_sdk.release.lock import Lock
 
 _LIVE_ENTRIES = "SELECT body FROM mlops.entry WHERE env = %s AND kind = 'live'"
-_BINDING_COLUMNS = "digest, release, seq, pg_schema, role, service_port, fingerprints, watermarks"
 
 
 class Ledger:
@@ -175,11 +172,11 @@ class Ledger:
         def write() -> Binding:
             with control_transaction(conn, lease):
                 lock_pointer(conn, self.environment)
-                known = _read_binding(conn, self.environment, lock.digest)
+                known = read_binding(conn, self.environment, lock.digest)
                 if known is not None:
                     return known
                 self._refuse_taken_tag(conn, lock)
-                binding = self._new_binding(conn, lock, watermarks, fingerprints, service_port)
+                binding = insert_binding(conn, self.environment, lock, watermarks, fingerprints, service_port)
                 details = {"release": lock.release, "pg_schema": binding.pg_schema}
                 append(
                     conn, self.environment, "bound", lock.digest, actor=actor, cause=cause, details=details
@@ -192,17 +189,12 @@ class Ledger:
     def binding(self, digest: str) -> Binding | None:
         """The binding of a release, retired ones too; None when it was never bound here."""
         with self.connect() as conn:
-            return _read_binding(conn, self.environment, digest)
+            return read_binding(conn, self.environment, digest)
 
     def bindings(self, *, retired: bool = False) -> list[Binding]:
         """All bindings, oldest first; retired ones only on request."""
         with self.connect() as conn:
-            rows = conn.execute(
-                f"SELECT {_BINDING_COLUMNS} FROM mlops.binding WHERE env = %s"  # noqa: S608 - a constant
-                " AND (%s OR status <> 'retired') ORDER BY seq",
-                [self.environment, retired],
-            ).fetchall()
-        return [_binding(self.environment, row) for row in rows]
+            return read_bindings(conn, self.environment, retired=retired)
 
     def statuses(self) -> dict[str, str]:
         """The status of every binding by digest: bound, cut, unreferenced or retired."""
@@ -210,7 +202,7 @@ class Ledger:
             rows = conn.execute(
                 "SELECT digest, status FROM mlops.binding WHERE env = %s", [self.environment]
             ).fetchall()
-        return {digest: status for digest, status in rows}
+        return dict(rows)
 
     def lock(self, digest: str) -> Lock:
         """The lock of a release that was bound here. Raises NotFoundError."""
@@ -228,48 +220,6 @@ class Ledger:
                 where=self.environment,
                 remedy="a release never changes: give the new combination a tag of its own",
             )
-
-    def _new_binding(
-        self,
-        conn: Connection,
-        lock: Lock,
-        watermarks: Mapping[str, str],
-        fingerprints: Mapping[str, str],
-        service_port: int,
-    ) -> Binding:
-        row = conn.execute(
-            "SELECT coalesce(max(seq), 0) + 1 FROM mlops.binding WHERE env = %s", [self.environment]
-        ).fetchone()
-        assert row is not None  # an aggregate always has a row
-        name = schema_name(lock.app, int(row[0]), lock.digest)
-        conn.execute(
-            "INSERT INTO mlops.lock (digest, body) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-            [lock.digest, canonical_json(lock.document())],
-        )
-        conn.execute(
-            f"INSERT INTO mlops.binding (env, {_BINDING_COLUMNS})"  # noqa: S608 - a constant
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            [
-                self.environment,
-                lock.digest,
-                lock.release,
-                row[0],
-                name,
-                name,
-                service_port,
-                Jsonb(dict(fingerprints)),
-                Jsonb(dict(watermarks)),
-            ],
-        )
-        binding = _read_binding(conn, self.environment, lock.digest)
-        assert binding is not None  # inserted above
-        return binding
-
-
-def schema_name(app: str, seq: int, digest: str) -> str:
-    """The Postgres schema and role of a release: `rel_<app<=20>_<seq6>_<sha8>`, at most 41 bytes."""
-    slug = re.sub(r"[^a-z0-9]+", "_", app.lower()).strip("_")[:20]
-    return f"rel_{slug}_{seq:06d}_{digest.removeprefix('sha256:')[:8]}"
 
 
 def lock_pointer(conn: Connection, environment: str) -> Pointer:
@@ -347,38 +297,6 @@ def read_entry(conn: Connection, environment: str, n: int) -> Entry:
     if row is None:
         raise NotFoundError(f"{environment} has no entry {n}")
     return chain.from_body(row[0])
-
-
-def require_binding(conn: Connection, environment: str, digest: str) -> Binding:
-    """The binding of a release. Raises NotFoundError."""
-    binding = _read_binding(conn, environment, digest)
-    if binding is None:
-        raise NotFoundError(
-            f"release {digest[:19]} is not bound in {environment}",
-            remedy=f"`mlops deploy stacks/releases/TAG.yaml -e {environment}` binds it",
-        )
-    return binding
-
-
-def read_lock(conn: Connection, digest: str) -> Lock:
-    """The lock of a release that was bound. Raises NotFoundError."""
-    row = conn.execute("SELECT body FROM mlops.lock WHERE digest = %s", [digest]).fetchone()
-    if row is None:
-        raise NotFoundError(f"no lock with digest {digest} was ever bound here")
-    return Lock.model_validate_json(row[0])
-
-
-def _read_binding(conn: Connection, environment: str, digest: str) -> Binding | None:
-    row = conn.execute(
-        f"SELECT {_BINDING_COLUMNS} FROM mlops.binding WHERE env = %s AND digest = %s",  # noqa: S608 - a constant
-        [environment, digest],
-    ).fetchone()
-    return _binding(environment, row) if row else None
-
-
-def _binding(environment: str, row: tuple[Any, ...]) -> Binding:
-    names = _BINDING_COLUMNS.split(", ")
-    return Binding(environment=environment, **dict(zip(names, row, strict=True)))
 
 
 def _one(conn: Connection, query: str) -> Any:

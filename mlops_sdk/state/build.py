@@ -13,8 +13,8 @@ from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
 from mlops_sdk.errors import NotFoundError, PolicyError
+from mlops_sdk.ledger.bindings import read_lock, require_binding
 from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction, retry
-from mlops_sdk.ledger.store import read_lock, require_binding
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.tables import TableSpec

@@ -12,9 +12,10 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from mlops_sdk.errors import MovedError, PolicyError
+from mlops_sdk.ledger.bindings import require_binding
 from mlops_sdk.ledger.database import Connection, connect
 from mlops_sdk.ledger.entries import Entry, Pointer
-from mlops_sdk.ledger.store import append, lock_pointer, require_binding
+from mlops_sdk.ledger.store import append, lock_pointer
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.state.carry import drain
 from mlops_sdk.state.forks import Fork, lock_drains, read_forks

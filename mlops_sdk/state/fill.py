@@ -4,9 +4,11 @@ Each batch and the progress report commit together, and the report is refused on
 must not seal.
 """
 
+import contextlib
 import importlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -49,26 +51,63 @@ def fill(
     `report` gets the rows so far after each batch. Raises FencedError when a later attempt has begun, and
     what the builder raises.
     """
-    order = settings.build
-    with connect(settings.database_conninfo(), f"mlops build {order.table}") as conn:
+    with connect(settings.database_conninfo(), f"mlops build {settings.build.table}") as conn:
         spec, rows, cursor = _begin(conn, settings)
         if build is None:
             assert spec.builder is not None  # `check` refuses a derived table without
             build = load_builder(spec.builder.entry)
-        with BuildContext(settings, spec, resume_after=cursor) as context:
-            for yielded in build(context):
-                batch = yielded if isinstance(yielded, Batch) else Batch(yielded)
-                if cursor is not None and batch.cursor is None:
-                    raise InputError(f"the builder of {spec.name} gives a cursor with some batches only")
-                cursor = batch.cursor
-                with conn.transaction():
-                    _progress(conn, settings, "building", len(batch.rows), batch.cursor)
-                    _copy(conn, settings, spec, batch.rows)
-                rows += len(batch.rows)
-                if report is not None:
-                    report(rows)
-        _finish(conn, settings, spec)
+        with _heartbeat(settings):
+            try:
+                for batch in _batches(settings, spec, build, cursor):
+                    with conn.transaction():
+                        _progress(conn, settings, "building", len(batch.rows), batch.cursor)
+                        _copy(conn, settings, spec, batch.rows)
+                    rows += len(batch.rows)
+                    if report is not None:
+                        report(rows)
+                _finish(conn, settings, spec)
+            except Exception:
+                _give_up(conn, settings)
+                raise
     return rows
+
+
+def _batches(settings: BuildSettings, spec: TableSpec, build: Build, cursor: str | None) -> Iterator[Batch]:
+    with BuildContext(settings, spec, resume_after=cursor) as context:
+        for yielded in build(context):
+            batch = yielded if isinstance(yielded, Batch) else Batch(yielded)
+            if cursor is not None and batch.cursor is None:
+                raise InputError(f"the builder of {spec.name} gives a cursor with some batches only")
+            cursor = batch.cursor
+            yield batch
+
+
+@contextlib.contextmanager
+def _heartbeat(settings: BuildSettings) -> Iterator[None]:
+    """Report that this builder lives, also while a batch or an index takes long."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        with connect(settings.database_conninfo(), f"mlops build {settings.build.table} alive") as conn:
+            while not stop.wait(ALIVE_S / 4):
+                try:
+                    _progress(conn, settings, "building", 0, None)
+                except (FencedError, psycopg.Error):
+                    return  # the builder finds out by itself with its next batch
+
+    thread = threading.Thread(target=beat, name="build heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=5)
+
+
+def _give_up(conn: Connection, settings: BuildSettings) -> None:
+    """Say that this attempt has ended, so that the next one need not wait for its word to run out."""
+    with contextlib.suppress(FencedError, psycopg.Error):
+        _progress(conn, settings, "building", 0, None, alive_s=0)
 
 
 def _begin(conn: Connection, settings: BuildSettings) -> tuple[TableSpec, int, str | None]:
@@ -83,12 +122,18 @@ def _begin(conn: Connection, settings: BuildSettings) -> tuple[TableSpec, int, s
 
 
 def _progress(
-    conn: Connection, settings: BuildSettings, state: str, more_rows: int, cursor: str | None
+    conn: Connection,
+    settings: BuildSettings,
+    state: str,
+    more_rows: int,
+    cursor: str | None,
+    *,
+    alive_s: int = ALIVE_S,
 ) -> None:
     order = settings.build
     row = conn.execute(
         "SELECT mlops.build_progress(%s, %s, %s, %s, %s, %s)",
-        [order.fingerprint, order.attempt, more_rows, cursor, state, ALIVE_S],
+        [order.fingerprint, order.attempt, more_rows, cursor, state, alive_s],
     ).fetchone()
     if row is None or not row[0]:
         raise _fenced(settings)
@@ -136,7 +181,6 @@ def _finish(conn: Connection, settings: BuildSettings, spec: TableSpec) -> None:
     table, fp = order.physical, order.fingerprint
     try:
         with conn.transaction():
-            _progress(conn, settings, "building", 0, None)
             conn.execute(ddl.SEARCH_PATH)
             conn.execute(ddl.add_primary_key("store", table, f"k_{fp}", spec.primary_key))
             for number, unique in enumerate(spec.unique):

@@ -10,8 +10,8 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from mlops_sdk.errors import NotFoundError, PolicyError
+from mlops_sdk.ledger.bindings import read_lock, require_binding
 from mlops_sdk.ledger.database import Connection, LeaseToken, check_lease, connect, control_transaction, retry
-from mlops_sdk.ledger.store import read_lock, require_binding
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.tables import TableSpec
 from mlops_sdk.state import carry, ddl

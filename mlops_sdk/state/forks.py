@@ -12,8 +12,8 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from mlops_sdk.errors import PolicyError
+from mlops_sdk.ledger.bindings import read_lock
 from mlops_sdk.ledger.database import Connection
-from mlops_sdk.ledger.store import read_lock
 from mlops_sdk.release.tables import TableSpec
 from mlops_sdk.state import ddl
 

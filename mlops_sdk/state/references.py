@@ -3,8 +3,9 @@
 from pydantic import SecretStr
 
 from mlops_sdk.errors import PolicyError
+from mlops_sdk.ledger.bindings import require_binding
 from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction, retry
-from mlops_sdk.ledger.store import lock_pointer, require_binding
+from mlops_sdk.ledger.store import lock_pointer
 from mlops_sdk.state.cut import is_cut
 
 

@@ -10,8 +10,9 @@ import psycopg
 from psycopg import sql
 from pydantic import SecretStr
 
+from mlops_sdk.ledger.bindings import require_binding
 from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction
-from mlops_sdk.ledger.store import append, lock_pointer, require_binding
+from mlops_sdk.ledger.store import append, lock_pointer
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.state.cut import guard_name
 from mlops_sdk.state.fingerprint import attempt_name

@@ -8,8 +8,8 @@ from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
 from mlops_sdk.errors import NotFoundError, PolicyError
+from mlops_sdk.ledger.bindings import require_binding
 from mlops_sdk.ledger.database import Connection, LeaseToken, check_lease, connect, control_transaction, retry
-from mlops_sdk.ledger.store import require_binding
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.tables import ColumnSpec, TableSpec
 from mlops_sdk.state import ddl

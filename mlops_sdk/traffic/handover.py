@@ -11,10 +11,11 @@ import psycopg
 from pydantic import SecretStr
 
 from mlops_sdk.errors import DeadlineError, PolicyError
+from mlops_sdk.ledger.bindings import require_binding
 from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction, retry
 from mlops_sdk.ledger.entries import Entry, Pointer
 from mlops_sdk.ledger.lease import require_unheld
-from mlops_sdk.ledger.store import read_entry, read_pointer, require_binding
+from mlops_sdk.ledger.store import read_entry, read_pointer
 from mlops_sdk.state import carry, fork
 from mlops_sdk.state.cutover import Why, blockers, cutover, set_autovacuum
 from mlops_sdk.state.forks import read_forks

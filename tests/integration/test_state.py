@@ -8,7 +8,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from mlops_sdk.errors import LeaseHeldError, MovedError, PolicyError
+from mlops_sdk.errors import InputError, LeaseHeldError, MovedError, PolicyError
 from mlops_sdk.ledger.database import control_transaction
 from mlops_sdk.ledger.entries import Pointer
 from mlops_sdk.ledger.lease import Holder, Lease
@@ -437,3 +437,23 @@ def test_a_fork_that_fell_far_behind_is_copied_anew(releases: Releases) -> None:
     with releases.connect("v0.0.1") as a:
         assert a.execute("SELECT count(*), min(user_id) FROM users").fetchone() == (2900, 101)
         a.execute("UPDATE users SET count = 1")
+
+
+def test_a_builder_that_failed_is_replaced_at_once(releases: Releases) -> None:
+    from mlops_sdk.state.fill import fill
+
+    releases.lock("v0.0.1", state())
+    digest = releases.bind("v0.0.1").digest
+
+    def wrong(context: BuildContext) -> Iterator[list[dict[str, Any]]]:
+        yield [{"film_id": 1, "title": "x", "embedding": [1, 2, 3, 4]}] * 2
+
+    def odd(context: BuildContext) -> Iterator[list[dict[str, Any]]]:
+        yield [{"film_id": 1}]
+
+    for builder, sentence in ((wrong, "break the table's keys"), (odd, "other columns than declared: ")):
+        order = build.prepare(releases.conninfo, "local", digest, "content", lease=None)
+        assert order is not None
+        with pytest.raises(InputError, match=sentence):
+            fill(releases.settings("v0.0.1", order), builder)
+    assert releases.build("v0.0.1", "content", build_content).rows == 200

@@ -3,6 +3,7 @@
 Anything else raises. It must not write: the builder yields batches, `fill` stores them.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class BuildContext:
         self._stack = ExitStack()
         self._models: dict[str, Any] = {}
         self._source_conn: Connection | None = None
+        self._numbers = itertools.count()
 
     def __enter__(self) -> "BuildContext":
         return self
@@ -94,7 +96,8 @@ class BuildContext:
         """
         conn = self._source(name)
         wanted = sql.SQL("SELECT * FROM {}").format(sql.Identifier(name)) if query is None else query.encode()
-        with conn.cursor(f"source_{name}", row_factory=dict_row) as cursor:
+        # A name of its own for each read: several may be open in one transaction.
+        with conn.cursor(f"source_{next(self._numbers)}", row_factory=dict_row) as cursor:
             yield from cursor.execute(wanted, values or None)
 
     def _source(self, name: str) -> Connection:

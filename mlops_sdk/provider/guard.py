@@ -35,7 +35,7 @@ def config_document(env: Environment) -> Any:
 
     named = os.environ.get("MLOPS_STACK_CONFIG")
     path = Path(named) if named else env.root / "stacks" / f"Pulumi.{env.name}.yaml"
-    return config_file.read(path, env.name)
+    return config_file.read_plain(path, env.name)
 
 
 def can_be_asked(env: Environment) -> bool:

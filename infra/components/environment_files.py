@@ -17,9 +17,10 @@ NO_KEY = SecretStr("A" * 43)  # stands for the master key where only what is no 
 
 
 class EnvironmentFiles(pulumi.ComponentResource):
-    """`environment.env` and `operator.env`; `environment` is what processes have to start anew for."""
+    """`environment.env` and `operator.env`: what processes have to start anew for when they change."""
 
     environment: EnvFile
+    operator: EnvFile
 
     def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mlops-sdk:local:EnvironmentFiles", name, None, opts)
@@ -30,7 +31,7 @@ class EnvironmentFiles(pulumi.ComponentResource):
             values=by_key(lambda key: environment(settings, key).variables(), settings.master_key),
             opts=inside,
         )
-        EnvFile(
+        self.operator = EnvFile(
             "operator",
             file="operator",
             values=by_key(lambda key: operator(settings, key).variables(), settings.master_key),

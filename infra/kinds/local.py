@@ -5,6 +5,7 @@ import pulumi
 from infra import naming
 from infra.components.database_server import DatabaseServer
 from infra.components.environment_files import EnvironmentFiles
+from infra.components.follower import Follower
 from infra.components.orchestrator import Orchestrator
 from infra.components.registry import Registry
 from infra.components.release import Release
@@ -19,6 +20,7 @@ def assemble(settings: Settings) -> None:
     files = EnvironmentFiles("env", settings, _after(database))
     registry = Registry("mlflow", settings, _after(database))
     orchestrator = Orchestrator("prefect", settings, _after(files))
+    follower = Follower("follower", settings, files, _after(files))
     router = Router("router", settings)
     events = Queue("events", queue=naming.EVENTS_QUEUE, opts=_after(files))
     releases = [Release(settings, section, files, _after(files, registry)) for section in settings.releases]
@@ -27,7 +29,7 @@ def assemble(settings: Settings) -> None:
         "live",
         digest=live.digest if live else None,
         port=live.service_port if live else None,
-        opts=_after(database, files, registry, orchestrator, router, events, *releases),
+        opts=_after(database, files, registry, orchestrator, follower, router, events, *releases),
     )
 
 

@@ -19,6 +19,7 @@ MLFLOW = "mlflow"
 PREFECT_SERVER = "prefect-server"
 PREFECT_WORKER = "prefect-worker"
 ROUTER = "router"
+FOLLOWER = "follower"
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,17 @@ def prefect_worker(place: Place, *, api_url: str, pool: str) -> Program:
         ),
         stop_timeout_s=20.0,
         start_timeout_s=60.0,
+    )
+
+
+def follower(place: Place, *, env_files: tuple[Path, ...]) -> Program:
+    """The background carry of forked tables. `env_files` hold the environment and the operator layer."""
+    return Program(
+        name=FOLLOWER,
+        command=place.module("mlops_sdk.state.follow"),
+        directory=place.environment_folder,
+        env_files=env_files,
+        environment=place.variables(),
     )
 
 

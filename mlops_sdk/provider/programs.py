@@ -4,6 +4,7 @@ from mlops_sdk.platform.postgres import PASSWORD_KEY as POSTGRES_PASSWORD_KEY
 from mlops_sdk.platform.postgres import SUPERUSER
 from mlops_sdk.platform.programs import (
     Place,
+    follower,
     mlflow,
     postgres,
     prefect_server,
@@ -16,6 +17,7 @@ __all__ = [
     "POSTGRES_PASSWORD_KEY",
     "SUPERUSER",
     "Place",
+    "follower",
     "mlflow",
     "postgres",
     "prefect_server",

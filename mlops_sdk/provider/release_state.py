@@ -27,6 +27,7 @@ class ReleaseStateHandler(Handler):
 
     def apply(self, env: Environment, inputs: Plain, old: Plain | None) -> None:
         del old
+        import psycopg
         from pydantic import SecretStr
 
         from mlops_sdk.ledger.store import Ledger
@@ -37,7 +38,14 @@ class ReleaseStateHandler(Handler):
         lock = Ledger(operator.operator_url, env.name).lock(binding.digest)
         lease = lease_token(env)
         references.reference(operator.operator_url, env.name, binding.digest, lease=lease)
-        cut.cut(operator.operator_url, lock, binding, SecretStr(str(inputs["password"])), lease=lease)
+        try:
+            cut.cut(operator.operator_url, lock, binding, SecretStr(str(inputs["password"])), lease=lease)
+        except psycopg.errors.UndefinedTable as error:
+            raise NotFoundError(
+                f"a table of release {binding.release} is gone: {error.diag.message_primary}",
+                where=binding.pg_schema,
+                remedy=f"`mlops deploy stacks/releases/{binding.release}.yaml -e {env.name}` makes it again.",
+            ) from error
 
     def read(self, env: Environment, inputs: Plain) -> Plain | None:
         from mlops_sdk.state import cut

@@ -41,6 +41,7 @@ from mlops_sdk.rollout.verify import verify
 from mlops_sdk.stack import config
 from mlops_sdk.state import fork, references, shared
 from mlops_sdk.state.fingerprint import fingerprints
+from mlops_sdk.state.retire import collect
 from mlops_sdk.state.watermarks import read_watermarks
 from mlops_sdk.traffic.handover import handover
 
@@ -251,6 +252,15 @@ def _record(run: Run) -> None:
     session = run.session
     session.render_config()
     session.stack.up(narrate(session.report), lease_epoch=run.lease.token.epoch)
+    if any(isinstance(step, Retire) for step in run.plan.steps):
+        # Only now does no service of a retired release hold its tables any more.
+        collected = collect(
+            session.operator.operator_url, session.environment, lease=run.lease.token, actor=run.actor
+        )
+        for release in collected.releases:
+            session.report(Note(f"dropped the tables of {release}"))
+        for sentence in collected.left:
+            session.report(Note(f"left: {sentence}"))
 
 
 def turn_back(run: Run, cause: MlopsError) -> None:

@@ -181,10 +181,10 @@ def test_a_code_change_is_released_and_rolled_back_and_the_old_code_answers(clon
     service.write_text(
         text.replace('{"user_id": user_id, "films": films}', '{"user": user_id, "films": films}')
     )
-    refused = clone.run("deploy", clone.manifest("v0.0.3"), code=24)
-    clone.run("resume", "local")
     dirty = clone.run("deploy", clone.manifest("v0.0.3"), code=5)
     clone.git("commit", "--quiet", "-m", "Answer under another name", "pipelines")
+    held = clone.run("deploy", clone.manifest("v0.0.3"), code=24)
+    clone.run("resume", "local")
 
     clone.run("deploy", clone.manifest("v0.0.3"), "-m", "new code")
     with clone.client() as http:
@@ -192,7 +192,7 @@ def test_a_code_change_is_released_and_rolled_back_and_the_old_code_answers(clon
         clone.run("rollback", "local", "-m", "the old name was better")
         old = http.get("/recommend", params={"user_id": 7, "k": 1}).json()
 
-    assert "a hold stands" in refused.stderr
+    assert "a hold stands" in held.stderr
     assert "uncommitted changes" in dirty.stderr
     assert set(new) == {"user", "films"}
     assert set(old) == {"user_id", "films"}

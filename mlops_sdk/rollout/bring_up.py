@@ -3,12 +3,16 @@
 import shutil
 import time
 
+from mlops_sdk.errors import UnreachableError
 from mlops_sdk.platform.postgres import remove_data
+from mlops_sdk.platform.programs import PREFECT_WORKER
 from mlops_sdk.platform.supervisor import Supervisor
 from mlops_sdk.release.project import Project
+from mlops_sdk.rollout.flow_runs import Prefect
 from mlops_sdk.rollout.progress import Note, Report, silent
 from mlops_sdk.rollout.pulumi_events import narrate
 from mlops_sdk.rollout.session import Session, open_session
+from mlops_sdk.runtime import env_file
 from mlops_sdk.stack.drive import Stack
 from mlops_sdk.traffic.handover import reconcile
 
@@ -52,10 +56,25 @@ def stop(project: Project, environment: str, *, report: Report = silent, timeout
     project.check_environment(environment)
     supervisor = Supervisor(project.environment_folder(environment))
     running = [status for status in supervisor.statuses().values() if status.pid]
+    if any(status.name == PREFECT_WORKER for status in running):
+        _end_flow_runs(project, environment, supervisor, report)
     for status in running:
         report(Note(f"stopping {status.name} (pid {status.pid})"))
     supervisor.shutdown(timeout_s=timeout_s)
     return len(running)
+
+
+def _end_flow_runs(project: Project, environment: str, supervisor: Supervisor, report: Report) -> None:
+    """Stop the worker and tell Prefect that its runs are over: else it would call them running for ever."""
+    supervisor.stop(PREFECT_WORKER)
+    values = env_file.load_layers(project.environment_folder(environment), "environment")
+    try:
+        with Prefect(values["PREFECT_API_URL"]) as prefect:
+            for name in prefect.crash_unfinished_runs("the environment was stopped"):
+                report(Note(f"flow run {name} was ended"))
+    except UnreachableError as error:
+        # A server that is down is no reason not to stop the rest.
+        report(Note(f"flow runs could not be ended: {error.what}"))
 
 
 def delete(project: Project, environment: str) -> None:

@@ -75,6 +75,15 @@ class Prefect:
             lines.take(self._logs(run_id, lines.seen))
         self._judge(run)
 
+    def crash_unfinished_runs(self, reason: str) -> list[str]:
+        """Set every run that is pending or running to crashed; return their names."""
+        query = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}}
+        unfinished = self._call("POST", "flow_runs/filter", query)
+        for run in unfinished:
+            body = {"state": {"type": "CRASHED", "message": reason}, "force": True}
+            self._call("POST", f"flow_runs/{run['id']}/set_state", body)
+        return [str(run["name"]) for run in unfinished]
+
     def _wait(self, run_id: str, timeout_s: float, lines: "_Lines") -> dict[str, Any]:
         deadline = time.monotonic() + timeout_s
         while True:

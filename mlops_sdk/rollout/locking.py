@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mlops_sdk.errors import InputError, PolicyError
 from mlops_sdk.platform.checkout import ensure_checkout, ensure_python, snapshot
+from mlops_sdk.platform.git import file_at
 from mlops_sdk.registry.client import Registry
 from mlops_sdk.release.digest import digest_of_bytes
 from mlops_sdk.release.lock import Lock, LockedCode, LockedModel, LockedState, Smoke
@@ -16,7 +17,7 @@ from mlops_sdk.release.manifest import Manifest, ModelRef
 from mlops_sdk.release.manifest_file import load_manifest
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.child import ReleaseCode
-from mlops_sdk.rollout.code import DEPENDENCY_LOCK, file_at, lockable
+from mlops_sdk.rollout.code import DEPENDENCY_LOCK, lockable
 from mlops_sdk.rollout.progress import Note, Report, silent
 from mlops_sdk.rollout.session import open_session, registry_of
 from mlops_sdk.state.describe import describe

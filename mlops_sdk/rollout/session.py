@@ -13,10 +13,11 @@ from mlops_sdk.errors import InputError, NotFoundError
 from mlops_sdk.ledger.lease import Holder, Lease, break_lease
 from mlops_sdk.ledger.store import Ledger
 from mlops_sdk.platform.checkout import ensure_python
+from mlops_sdk.platform.git import file_at
 from mlops_sdk.registry.client import Registry
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout.code import DEPENDENCY_LOCK, file_at
+from mlops_sdk.rollout.code import DEPENDENCY_LOCK
 from mlops_sdk.rollout.progress import Note, Report, silent
 from mlops_sdk.runtime import env_file
 from mlops_sdk.runtime.settings import EnvironmentSettings, OperatorSettings

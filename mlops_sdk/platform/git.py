@@ -1,0 +1,89 @@
+"""git as the SDK asks it: commits, files of commits, what is uncommitted. Runs the `git` of the machine.
+
+Must not change a work tree, an index or a branch of a person; `checkout` makes work trees of its own.
+"""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlops_sdk.errors import InputError, MlopsError, NotFoundError
+
+_TIMEOUT_S = 300
+
+
+def commit_of(root: Path, ref: str) -> str:
+    """The full hash of the commit that `ref` names now. Raises NotFoundError with what to do."""
+    try:
+        return run_git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    except InputError:
+        raise
+    except MlopsError as error:
+        if "dubious ownership" in str(error):
+            raise
+        if "not a git repository" in str(error):
+            raise NotFoundError(
+                "this is no git checkout, so a code version cannot be named",
+                where=str(root),
+                remedy="run `git init` and commit, or work in a clone",
+            ) from error
+        raise NotFoundError(
+            f"git knows no commit {ref!r}",
+            where=str(root),
+            remedy="fetch it (`git fetch --all --tags`), or name another ref in `code.ref`",
+        ) from error
+
+
+def tree_of(root: Path, commit: str) -> str:
+    """The hash of a commit's tree."""
+    return run_git(root, "rev-parse", f"{commit}^{{tree}}")
+
+
+def uncommitted(root: Path, *, leave_out: str) -> list[str]:
+    """Paths that differ from HEAD, untracked ones included; those below the folder `leave_out` do not count."""
+    found = run_git(
+        root, "status", "--porcelain", "--untracked-files=all", "--", ":/", f":(exclude,top){leave_out}"
+    )
+    return [line.lstrip().partition(" ")[2].lstrip() for line in found.splitlines()]
+
+
+def file_at(root: Path, commit: str, path: str) -> bytes:
+    """The bytes of `path` in `commit`. Raises NotFoundError where the commit has no such file."""
+    done = subprocess.run(
+        ["git", "show", f"{commit}:{path}"], cwd=root, capture_output=True, check=False, timeout=_TIMEOUT_S
+    )
+    if done.returncode != 0:
+        raise NotFoundError(
+            f"commit {commit[:12]} has no {path}",
+            where=str(root),
+            remedy="a release needs the dependency lock of its commit: add and commit it",
+        )
+    return done.stdout
+
+
+def run_git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    """What `git ARGUMENTS` prints in `folder`, stripped. Raises MlopsError with git's own words when it fails.
+
+    InputError where git is not installed, NotFoundError where the folder does not exist.
+    """
+    # Variables of a hook or of another git command would point it to the wrong repository.
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false", *arguments]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**inherited, **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        if folder.is_dir():
+            raise InputError("git is not installed", remedy="Install git.") from error
+        raise NotFoundError("the folder does not exist", where=str(folder)) from error
+    if done.returncode != 0:
+        raise MlopsError(f"git {arguments[0]} failed: {done.stderr.strip()}", where=str(folder))
+    return done.stdout.strip()

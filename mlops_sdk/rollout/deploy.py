@@ -23,8 +23,9 @@ def plan_deploy(project: Project, environment: str, manifest: Path) -> Plan:
 
     Raises what `lock_manifest`, `observe` and `build_plan` raise.
     """
+    project.check_environment(environment)
+    lock = lock_manifest(project, environment, manifest, write=False)
     with open_session(project, environment) as session:
-        lock = lock_manifest(project, environment, manifest, write=False)
         return build_plan(lock, observe(session, lock), keep=project.keep)
 
 
@@ -45,20 +46,20 @@ def deploy(
     changed; TurnedBackError or NotTurnedBackError when a step failed after that.
     """
     started = time.monotonic()
-    with open_session(project, environment, report) as session:
-        lock = lock_manifest(project, environment, manifest, allow_dirty=allow_dirty, report=report)
-        with session.acquire_lease() as lease:
-            plan = build_plan(lock, observe(session, lock), keep=project.keep)
-            run = Run(
-                session=session,
-                lease=lease,
-                lock=lock,
-                plan=plan,
-                reason=reason,
-                allow_platform_changes=allow_platform_changes,
-                deadline=started + timeout_s,
-            )
-            return execute(run, started)
+    project.check_environment(environment)
+    lock = lock_manifest(project, environment, manifest, allow_dirty=allow_dirty, report=report)
+    with open_session(project, environment, report) as session, session.acquire_lease() as lease:
+        plan = build_plan(lock, observe(session, lock), keep=project.keep)
+        run = Run(
+            session=session,
+            lease=lease,
+            lock=lock,
+            plan=plan,
+            reason=reason,
+            allow_platform_changes=allow_platform_changes,
+            deadline=started + timeout_s,
+        )
+        return execute(run, started)
 
 
 def execute(run: Run, started: float) -> Outcome:

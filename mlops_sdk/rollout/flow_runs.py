@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
+import stamina
 
 from mlops_sdk.errors import CancelledError, DeadlineError, MlopsError, UnreachableError
 
 POLL_S = 0.2
+BUSY_S = 30.0
 LAST_LOG_LINES_S = 3.0  # a run hands its last lines over a little after its end
 _ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 _FLOW_LOGGER = "prefect.flow_runs"
@@ -111,7 +114,8 @@ class Prefect:
         return str(self._call("POST", "deployments/", body)["id"])
 
     def _start(self, deployment_id: str, name: str) -> str:
-        body: dict[str, Any] = {"state": {"type": "SCHEDULED"}}
+        # The key makes a request that is sent again, after an answer that was lost, the same run.
+        body: dict[str, Any] = {"state": {"type": "SCHEDULED"}, "idempotency_key": uuid4().hex}
         if name:
             body["name"] = name
         return str(self._call("POST", f"deployments/{deployment_id}/create_flow_run", body)["id"])
@@ -145,8 +149,10 @@ class Prefect:
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         try:
-            answer = self._http.request(method, path, json=body)
-            answer.raise_for_status()
+            for attempt in stamina.retry_context(on=_is_busy, timeout=BUSY_S, attempts=None, wait_max=1.0):
+                with attempt:
+                    answer = self._http.request(method, path, json=body)
+                    answer.raise_for_status()
         except httpx.HTTPStatusError as error:
             raise MlopsError(
                 f"Prefect refused {method} {path}: {error.response.text[:500]}", where=self._api_url
@@ -158,6 +164,11 @@ class Prefect:
                 remedy="`mlops up ENV` starts it",
             ) from error
         return answer.json() if answer.content else None
+
+
+def _is_busy(error: Exception) -> bool:
+    """Whether the server asks for patience: its SQLite is locked for a moment by another writer."""
+    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code in (429, 502, 503)
 
 
 class _Lines:

@@ -1,0 +1,90 @@
+"""The command line as a person meets it before any environment exists."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlops_sdk import errors
+
+ROOT = Path(__file__).parents[3]
+
+
+def mlops(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MLOPS_")}
+    return subprocess.run(
+        [sys.executable, "-m", "mlops_sdk.cli", *arguments],
+        cwd=folder,
+        env={**clean, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "pyproject.toml").write_text('[tool.mlops]\napp = "shop"\nenvironments = ["local"]\n')
+    return tmp_path
+
+
+def test_help_lists_every_command_and_starts_nothing_heavy() -> None:
+    done = mlops("--help")
+    for command in ("up", "down", "lock", "plan", "deploy", "rollback", "status", "history", "at", "stack", "lease"):
+        assert f" {command} " in done.stdout
+    heavy = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, mlops_sdk, mlops_sdk.cli.app;"
+            "print([m for m in ('mlflow','prefect','pulumi','numpy','pandas','psycopg','sqlalchemy') if m in sys.modules])",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert heavy.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["deploi"], 2, "No such command"),
+        (["deploy"], 2, "Missing argument"),
+        (["rollback", "local"], 2, "--message"),
+        (["status", "local", "-o", "xml"], 2, "xml"),
+        (["status", "local"], 6, "mlops up local"),
+        (["status", "lokal"], 6, "did you mean 'local'"),
+        (["deploy", "missing.yaml"], 6, "missing.yaml"),
+        (["at", "local@yesterday"], 2, "2.hours.ago"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_mistake_ends_with_its_exit_code_and_says_what_to_do(
+    project: Path, arguments: list[str], code: int, says: str
+) -> None:
+    done = mlops(*arguments, folder=project)
+
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_outside_of_a_project_the_error_says_what_is_missing(tmp_path: Path) -> None:
+    done = mlops("status", "local", folder=tmp_path)
+
+    assert done.returncode == 6
+    assert "[tool.mlops]" in done.stderr
+
+
+def test_every_error_has_the_exit_code_that_its_module_promises() -> None:
+    tree = errors.__doc__ or ""
+    for line in tree.splitlines():
+        words = line.strip(" ├└─│").split()
+        if len(words) >= 2 and words[1].isdigit() and hasattr(errors, words[0]):
+            assert getattr(errors, words[0]).exit_code == int(words[1]), words[0]
+    assert "LeaseHeldError 22" in tree

@@ -1,7 +1,10 @@
 """The table of commands. Order here is the order of `mlops --help`."""
 
+from typing import Annotated
+
 import typer
 
+from mlops_sdk import __version__
 from mlops_sdk.cli.commands import (
     at,
     deploy,
@@ -17,13 +20,32 @@ from mlops_sdk.cli.commands import (
     status,
     up,
 )
+from mlops_sdk.cli.group import Commands
 
 app = typer.Typer(
+    cls=Commands,
     help="Release code, models and state together, and roll all three back together.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mlops-sdk {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    del version
+
+
 app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("lock")(lock.lock)

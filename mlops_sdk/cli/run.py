@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 
-from mlops_sdk.errors import CancelledError, MlopsError
+from mlops_sdk.errors import MlopsError
 
 
 def main() -> None:
@@ -15,8 +15,6 @@ def main() -> None:
         app(prog_name="mlops", standalone_mode=True)
     except MlopsError as error:
         fail(error)
-    except KeyboardInterrupt:
-        fail(CancelledError("stopped by the keyboard", remedy="run the same command again: it converges"))
     except BrokenPipeError:
         # The reader (head, less) went away: nothing is left to say, and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

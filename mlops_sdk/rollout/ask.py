@@ -113,7 +113,7 @@ def at(project: Project, address: str) -> dict[str, Any]:
             "live_from": _time(entry.at),
             "by": entry.actor,
             "commit": lock.code.commit,
-            "models": {key: f"{model.name} {model.version}" for key, model in lock.models.items()},
+            "models": _models(lock),
         }
 
 
@@ -189,8 +189,8 @@ def _processes_run(session: Session) -> str:
     return f"{len(statuses)} processes"
 
 
-def _models(lock: Lock) -> str:
-    return ", ".join(f"{key} {model.version}" for key, model in lock.models.items())
+def _models(lock: Lock) -> dict[str, str]:
+    return {key: f"{model.name} {model.version}" for key, model in lock.models.items()}
 
 
 def _time(time: datetime) -> str:

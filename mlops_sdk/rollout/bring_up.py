@@ -17,14 +17,11 @@ from mlops_sdk.stack.drive import Stack
 from mlops_sdk.traffic.handover import reconcile
 
 
-def bring_up(
-    project: Project, environment: str, *, report: Report = silent, timeout_s: float = 300.0
-) -> dict[str, str]:
+def bring_up(project: Project, environment: str, *, report: Report = silent) -> dict[str, str]:
     """Make the environment match its stack config, which is made from the committed example where it is missing.
 
     Returns the addresses to look at, by name. A second call changes nothing; two at once are safe: one waits.
     """
-    del timeout_s
     project.check_environment(environment)
     stack = Stack(project, environment, report=lambda line: report(Note(line)))
     stack.init()

@@ -212,5 +212,13 @@ def test_a_plan_as_data_holds_the_same_steps_as_the_plan_in_words() -> None:
     data = plan_data(plan)
 
     assert [step["text"] for step in data["steps"]] == [
-        line.split(". ", 1)[1] for line in plan_lines(plan)[1:]
+        line.split(". ", 1)[1] for line in plan_lines(plan) if ". " in line
     ]
+
+
+def test_a_plan_in_words_says_what_differs_from_the_live_release_before_the_steps() -> None:
+    lines = plan_lines(build_plan(SECOND, FIRST_IS_LIVE, keep=3))
+
+    assert lines[0] == "deploy v0.0.2 to local (live: v0.0.1)"
+    assert lines[1] == "  ~ model reranker: movie-reranker 1 -> 2"
+    assert lines[2].startswith("   1. ") or lines[2].startswith("  1. ")

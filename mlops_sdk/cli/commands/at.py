@@ -10,7 +10,10 @@ from mlops_sdk.cli.output import emit, say
 
 def at(
     address: Annotated[
-        str, typer.Argument(help="local, local#4, local~1, local@{2.hours.ago}, local@{2026-01-01T12:00}")
+        str,
+        typer.Argument(
+            help="local, local#4, local~1, local@{2.hours.ago}, local@{2026-01-01T12:00}", metavar="ADDRESS"
+        ),
     ],
     output: Output = Form.table,
 ) -> None:

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from mlops_sdk.cli.options import Environment, Quiet, TimeoutS, Yes
-from mlops_sdk.cli.output import reporter, say
+from mlops_sdk.cli.options import Environment, Form, Output, Quiet, TimeoutS, Yes
+from mlops_sdk.cli.output import emit, reporter, say
 
 
 def down(
@@ -14,6 +14,7 @@ def down(
         bool, typer.Option("--delete-data", help="Remove its data, stack and secrets too.")
     ] = False,
     yes: Yes = False,
+    output: Output = Form.table,
     quiet: Quiet = False,
     timeout_s: TimeoutS = 60.0,
 ) -> None:
@@ -25,7 +26,16 @@ def down(
         typer.confirm(f"Remove every database, model and secret of {environment}?", abort=True)
     project = load_project()
     stopped = stop(project, environment, report=reporter(quiet=quiet), timeout_s=timeout_s)
-    say(f"{environment}: stopped {stopped} processes" if stopped else f"{environment}: nothing was running")
     if delete_data:
         delete(project, environment)
-        say(f"{environment}: data removed")
+
+    def show() -> None:
+        say(
+            f"{environment}: stopped {stopped} processes"
+            if stopped
+            else f"{environment}: nothing was running"
+        )
+        if delete_data:
+            say(f"{environment}: data removed")
+
+    emit({"environment": environment, "stopped": stopped, "data_removed": delete_data}, output, show)

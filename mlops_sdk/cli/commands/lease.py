@@ -34,6 +34,7 @@ def show(environment: Environment, output: Output = Form.table) -> None:
 def break_(
     environment: Environment,
     reason: Annotated[str, typer.Option("--message", "-m", help="Why, for the ledger. Needed.")],
+    output: Output = Form.table,
 ) -> None:
     """End the lease. Its holder, if it still lives, can write nothing from then on."""
     from mlops_sdk.release.project import load_project
@@ -41,4 +42,12 @@ def break_(
 
     with open_session(load_project(), environment) as session:
         ended = session.break_lease(reason)
-    say(f"{environment}: the lease of {ended} is ended" if ended else f"{environment}: nobody held the lease")
+
+    def print_ended() -> None:
+        say(
+            f"{environment}: the lease of {ended} is ended"
+            if ended
+            else f"{environment}: nobody held the lease"
+        )
+
+    emit({"environment": environment, "ended": ended or None}, output, print_ended)

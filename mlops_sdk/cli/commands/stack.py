@@ -26,13 +26,16 @@ def env(environment: Environment, output: Output = Form.table) -> None:
 
 
 @app.command("sync")
-def sync(environment: Environment) -> None:
+def sync(environment: Environment, output: Output = Form.table) -> None:
     """Render the release section of stack config anew from the ledger, which owns those facts."""
     from mlops_sdk.release.project import load_project
     from mlops_sdk.rollout.session import open_session
 
     with open_session(load_project(), environment) as session:
         changed = session.render_config()
-    say(
-        f"{environment}: stack config {'was rendered from the ledger' if changed else 'agrees with the ledger'}"
+    words = "was rendered from the ledger" if changed else "agrees with the ledger"
+    emit(
+        {"environment": environment, "changed": changed},
+        output,
+        lambda: say(f"{environment}: stack config {words}"),
     )

@@ -21,7 +21,7 @@ def status(environment: Environment, output: Output = Form.table) -> None:
         table(
             ("RELEASE", "DIGEST", "SLOT", "SERVICE", "MODELS"),
             [
-                (r["release"], r["digest"][7:19], r["slot"], r["service"], r["models"])
+                (r["release"], r["digest"][7:19], r["slot"], r["service"], ", ".join(r["models"].values()))
                 for r in answer["releases"]
             ],
             empty="no release yet: `mlops deploy stacks/releases/TAG.yaml`",

@@ -1,17 +1,15 @@
 """`mlops up ENV`: make the environment's platform run."""
 
-from mlops_sdk.cli.options import Environment, Form, Output, Quiet, TimeoutS
+from mlops_sdk.cli.options import Environment, Form, Output, Quiet
 from mlops_sdk.cli.output import emit, reporter, say
 
 
-def up(
-    environment: Environment, output: Output = Form.table, quiet: Quiet = False, timeout_s: TimeoutS = 300.0
-) -> None:
+def up(environment: Environment, output: Output = Form.table, quiet: Quiet = False) -> None:
     """Bring an environment up: `pulumi up` of its stack, made from the example where it does not exist yet."""
     from mlops_sdk.release.project import load_project
     from mlops_sdk.rollout.bring_up import bring_up
 
-    addresses = bring_up(load_project(), environment, report=reporter(quiet=quiet), timeout_s=timeout_s)
+    addresses = bring_up(load_project(), environment, report=reporter(quiet=quiet))
 
     def show() -> None:
         for name, address in addresses.items():

@@ -52,7 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         become(options.user)
         environment.update(HOME=pwd.getpwnam(options.user).pw_dir, USER=options.user)
     if options.cd:
-        os.chdir(options.cd)
+        try:
+            os.chdir(options.cd)
+        except OSError as error:
+            _refuse(f"cannot run in {options.cd}: {error.strerror}", code=127)
     try:
         if options.stop_with_parent:
             run_with_parent(

@@ -1,0 +1,183 @@
+"""The program of a local environment, with Pulumi's mocks: what it declares, from config alone."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi.runtime
+import pytest
+
+from infra.kinds import local
+from infra.settings import Ports, Settings, read_settings
+from mlops_sdk.errors import InputError
+from mlops_sdk.release.project import Project
+from mlops_sdk.runtime.passwords import derive
+from mlops_sdk.stack.config import ReleaseSection
+from tests.support.environment import MASTER_KEY
+
+PORTS = Ports(postgres=21001, mlflow=21002, prefect=21003, router=21004)
+
+
+@dataclass
+class Declared(pulumi.runtime.Mocks):
+    """Remembers every resource, and gives EnvFiles the output that processes wait for."""
+
+    resources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
+        self.resources[args.name] = _revealed(args.inputs)
+        self.types[args.name] = args.typ
+        return args.name, {**args.inputs, "digest": f"digest of {args.name}"}
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
+        raise AssertionError(f"the program called {args.token}")
+
+    def of(self, kind: str) -> dict[str, dict[str, Any]]:
+        return {name: value for name, value in self.resources.items() if self.types[name].endswith(kind)}
+
+
+def _revealed(value: Any) -> Any:
+    """Inputs with each secret in place of what Pulumi wraps it in."""
+    if isinstance(value, dict):
+        if "value" in value and any(key.startswith("4dabf18") for key in value):
+            return _revealed(value["value"])
+        return {key: _revealed(item) for key, item in value.items()}
+    return [_revealed(item) for item in value] if isinstance(value, list) else value
+
+
+def a_section(number: int) -> ReleaseSection:
+    digest = f"sha256:{number:064x}"
+    schema = f"rel_app_{number:06d}_{digest[7:15]}"
+    return ReleaseSection(
+        release=f"v0.0.{number}",
+        digest=f"sha256:{number}" + "a" * 63,
+        commit="c" * 40,
+        environment=".venvs/0123456789ab",
+        seq=number,
+        pg_schema=schema,
+        role=schema,
+        service_port=22000 + number,
+        service="app.service:create_app",
+        state="app.tables:STATE",
+        models={"m": {"name": "movie", "version": number, "digest": digest}},
+        parameters={"candidates": 200},
+    )
+
+
+def declared(
+    *numbers: int, live: int | None = None, change: Callable[[Settings], Settings] = lambda s: s
+) -> Declared:
+    mocks = Declared()
+    pulumi.runtime.set_mocks(mocks, project="mlops-sdk", stack="local", preview=False)
+    sections = tuple(a_section(number) for number in numbers)
+
+    @pulumi.runtime.test  # type: ignore[untyped-decorator]
+    def program() -> None:
+        settings = Settings(
+            project=Project(root=Path("/a project"), app="app"),
+            environment="local",
+            kind="local",
+            ports=PORTS,
+            master_key=pulumi.Output.secret(MASTER_KEY.get_secret_value()),
+            releases=sections,
+            live=next((one.digest for one in sections if one.seq == live), None),
+        )
+        local.assemble(change(settings))
+
+    program()
+    return mocks
+
+
+def test_the_platform_alone_has_its_programs_and_nothing_of_a_release() -> None:
+    made = declared()
+    assert {"postgres", "mlflow", "prefect-server", "prefect-worker", "router"} <= set(made.of(":Process"))
+    assert set(made.of(":EnvFile")) == {"postgres-env", "environment", "operator", "mlflow-env"}
+    assert not made.of(":ReleaseState")
+    assert made.of(":Live")["live"].get("digest") is None
+
+
+def test_a_release_is_named_by_its_digest_and_brings_its_own_resources_only() -> None:
+    before, after = declared(), declared(1, live=1)
+    new = set(after.resources) - set(before.resources)
+    assert new == {
+        "release-1aaaaaaaaaaa",
+        "release-1aaaaaaaaaaa-state",
+        "release-1aaaaaaaaaaa-env",
+        "service-1aaaaaaaaaaa",
+    }
+    unchanged = {name: after.resources[name] for name in before.resources if name != "live"}
+    assert unchanged == {name: value for name, value in before.resources.items() if name != "live"}
+
+
+def test_going_to_another_release_and_back_gives_the_first_inputs_byte_for_byte() -> None:
+    first, _second, third = declared(1, 2, live=1), declared(1, 2, live=2), declared(1, 2, live=1)
+    assert json.dumps(first.resources, sort_keys=True) == json.dumps(third.resources, sort_keys=True)
+
+
+def test_making_another_release_live_changes_the_resource_live_alone() -> None:
+    first, second = declared(1, 2, live=1), declared(1, 2, live=2)
+    assert {name for name in first.resources if first.resources[name] != second.resources[name]} == {"live"}
+
+
+def test_a_service_reads_the_environment_then_its_release_and_runs_its_own_code() -> None:
+    service = declared(1, live=1).resources["service-1aaaaaaaaaaa"]
+    assert [Path(file).name for file in service["envFiles"]] == [
+        "environment.env",
+        "release-1aaaaaaaaaaa.env",
+    ]
+    assert service["command"][0] == "/a project/.venvs/0123456789ab/bin/python"
+    assert service["directory"] == "/a project/.mlops/checkouts/cccccccccccc"
+    assert service["triggers"] == ["digest of environment", "digest of release-1aaaaaaaaaaa-env"]
+
+
+def test_a_release_without_a_service_has_no_process() -> None:
+    def without(settings: Settings) -> Settings:
+        bare = settings.releases[0].model_copy(update={"service": None})
+        return replace(settings, releases=(bare,))
+
+    assert not [name for name in declared(1, change=without).resources if name.startswith("service-")]
+
+
+def test_no_secret_is_in_an_argument_or_a_plain_variable_of_a_process() -> None:
+    made = declared(1, live=1)
+    roles = ("postgres", "sdk", "mlflow", "source_reader", "source_owner", a_section(1).role)
+    secrets = [
+        MASTER_KEY.get_secret_value(),
+        *(derive(MASTER_KEY, role).get_secret_value() for role in roles),
+    ]
+    for name, inputs in made.of(":Process").items():
+        text = json.dumps(inputs)
+        assert not [secret for secret in secrets if secret in text], name
+
+
+def test_the_variables_of_a_release_are_those_of_its_section() -> None:
+    values = declared(1, live=1).resources["release-1aaaaaaaaaaa-env"]["values"]
+    assert values["MLOPS_RELEASE"] == "v0.0.1"
+    assert values["MLOPS_SERVICE_PORT"] == "22001"
+    assert values["MLOPS_PARAMETERS"] == '{"candidates":200}'
+    assert values["MLOPS_DATABASE_PASSWORD"] == derive(MASTER_KEY, a_section(1).role).get_secret_value()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "moon"}, "'moon' is no kind"),
+        ({"masterKey": None}, "masterKey"),
+        ({"ports": '{"postgres": 1}'}, "ports"),
+        ({"live": "sha256:" + "9" * 64}, "live"),
+        ({"releases": '{"000000000000": {"release": "v0.0.1"}}'}, "releases.000000000000"),
+    ],
+)
+def test_a_fault_of_the_config_names_its_key(changes: dict[str, str | None], message: str) -> None:
+    values = {"kind": "local", "masterKey": "x", "ports": PORTS.model_dump_json(), **changes}
+    pulumi.runtime.set_mocks(Declared(), project="mlops-sdk", stack="local", preview=False)
+    pulumi.runtime.set_all_config(
+        {f"mlops-sdk:{key}": value for key, value in values.items() if value is not None},
+        ["mlops-sdk:masterKey"],
+    )
+    with pytest.raises(InputError, match=message):
+        read_settings()

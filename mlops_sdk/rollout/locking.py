@@ -10,10 +10,11 @@ from mlops_sdk.errors import InputError, PolicyError
 from mlops_sdk.platform.checkout import ensure_checkout, ensure_python, snapshot
 from mlops_sdk.platform.git import file_at
 from mlops_sdk.registry.client import Registry
+from mlops_sdk.registry.models import ResolvedModel
 from mlops_sdk.release.digest import digest_of_bytes
 from mlops_sdk.release.lock import Lock, LockedCode, LockedModel, LockedState, Smoke
 from mlops_sdk.release.lock_file import lock_path, read_lock, write_lock
-from mlops_sdk.release.manifest import Manifest, ModelRef
+from mlops_sdk.release.manifest import Manifest
 from mlops_sdk.release.manifest_file import load_manifest
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.child import ReleaseCode
@@ -91,14 +92,17 @@ def _resolve(
         snapshot=lambda root: snapshot(root, manifest.release),
     )
     code = release_code(project, found.commit, report)
-    registry = registry_of(project, environment)
     cache = project.root / ".mlops" / "models"
-    # Asking the registry and importing release code wait for different things.
+    registry = registry_of(project, environment) if manifest.models else None
+    # All of them before anything slow: a name that nobody knows is said at once.
+    resolved = {key: registry.resolve(ref) for key, ref in manifest.models.items()} if registry else {}
+    # Downloading models and importing release code wait for different things.
     with ThreadPoolExecutor(max_workers=4) as pool:
         state = pool.submit(_describe_state, code, manifest.state) if manifest.state else None
         models = {
-            key: pool.submit(_lock_model, registry, reference, code, cache)
-            for key, reference in manifest.models.items()
+            key: pool.submit(_lock_model, registry, found_model, code, cache)
+            for key, found_model in resolved.items()
+            if registry
         }
         locked = {key: future.result() for key, future in models.items()}
         locked_state = state.result() if state else None
@@ -128,9 +132,8 @@ def _describe_state(code: ReleaseCode, entry: str) -> LockedState:
     return LockedState(entry=entry, tables=tables)
 
 
-def _lock_model(registry: Registry, reference: ModelRef, code: ReleaseCode, cache: Path) -> LockedModel:
-    """Resolve one model and record what it answers to its own input example."""
-    resolved = registry.resolve(reference)
+def _lock_model(registry: Registry, resolved: ResolvedModel, code: ReleaseCode, cache: Path) -> LockedModel:
+    """Download one model and record what it answers to its own input example."""
     fetched = registry.fetch(resolved.name, resolved.version, cache)
     smoke = code.run_json("mlops_sdk.registry.smoke", str(fetched.folder))
     return LockedModel(

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class Clone:
         """Return what `mlops ARGUMENTS -o json` prints."""
         return json.loads(self.run(*arguments, "-o", "json").stdout)
 
-    def shell(self, command: str, code: int = 0, timeout_s: float = 240) -> str:
+    def shell(self, command: str, *, fails: bool = False, timeout_s: float = 240) -> str:
         """Run a line of bash in the clone, with what `mlops stack env` exports; return its output."""
         line = f'eval "$(.venv/bin/mlops stack env local)"; {command}'
         done = subprocess.run(
@@ -76,7 +77,7 @@ class Clone:
             timeout=timeout_s,
             check=False,
         )
-        assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert (done.returncode != 0) == fails, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
     def git(self, *arguments: str) -> str:
@@ -182,16 +183,30 @@ def _git(arguments: Sequence[str], folder: Path) -> str:
     return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
-@pytest.fixture(scope="session")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
-    """A clone whose platform is up, with films in its source database and models in its registry."""
-    made = make_clone(tmp_path_factory.mktemp("acceptance"))
+@contextmanager
+def platform(folder: Path) -> Iterator[Clone]:
+    """A clone whose platform is up; stopped and deleted at the end."""
+    made = make_clone(folder)
     try:
         made.run("up", "local")
-        _load_and_train(made)
         yield made
     finally:
         made.run("down", "local", "--delete-data", "--yes")
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    """A clone whose platform has films in its source database and models in its registry."""
+    with platform(tmp_path_factory.mktemp("acceptance")) as made:
+        _load_and_train(made)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def bare_clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    """A clone of its own whose platform is up and holds nothing yet."""
+    with platform(tmp_path_factory.mktemp("kills")) as made:
+        yield made
 
 
 def _load_and_train(clone: Clone) -> None:

@@ -33,14 +33,27 @@ def project(tmp_path: Path) -> Path:
 
 def test_help_lists_every_command_and_starts_nothing_heavy() -> None:
     done = mlops("--help")
-    for command in ("up", "down", "lock", "plan", "deploy", "rollback", "status", "history", "at", "stack", "lease"):
+    for command in (
+        "up",
+        "down",
+        "lock",
+        "plan",
+        "deploy",
+        "rollback",
+        "status",
+        "history",
+        "at",
+        "stack",
+        "lease",
+    ):
         assert f" {command} " in done.stdout
     heavy = subprocess.run(
         [
             sys.executable,
             "-c",
             "import sys, mlops_sdk, mlops_sdk.cli.app;"
-            "print([m for m in ('mlflow','prefect','pulumi','numpy','pandas','psycopg','sqlalchemy') if m in sys.modules])",
+            "heavy = ('mlflow', 'prefect', 'pulumi', 'numpy', 'pandas', 'psycopg', 'sqlalchemy');"
+            "print([m for m in heavy if m in sys.modules])",
         ],
         cwd=ROOT,
         capture_output=True,

@@ -133,7 +133,7 @@ def test_a_second_deployer_is_told_who_deploys(clone: Clone) -> None:
     with Lease.acquire(conninfo, "local", Holder.this_process("ada")):
         done = clone.run("rollback", "local", "-m", "x", code=22)
         held = clone.json("lease", "show", "local")
-        preview = clone.shell("pulumi preview -s local", code=255)
+        preview = clone.shell("pulumi preview -s local", fails=True)
 
     assert "ada on" in done.stderr
     assert "mlops lease break local" in done.stderr
@@ -154,7 +154,7 @@ def test_a_refresh_while_postgres_is_down_is_an_error_and_forgets_nothing(
     clone: Clone, postgres_stopped: None
 ) -> None:
     before = clone.shell("pulumi stack export -s local").count('"urn"')
-    out = clone.shell("pulumi refresh -s local --yes --skip-preview", code=255)
+    out = clone.shell("pulumi refresh -s local --yes --skip-preview", fails=True)
 
     assert "mlops up" in out
     assert "Traceback" not in out

@@ -8,6 +8,7 @@ Must not know what a resource does.
 import asyncio
 import importlib
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
@@ -69,6 +70,7 @@ class Servicer(server.ProviderServicer):
 
     async def Configure(self, request: Any, context: Any) -> Any:
         del request, context
+        threading.Thread(target=_warm_up, daemon=True).start()
         return proto.ConfigureResponse(acceptSecrets=True, supportsPreview=True, acceptOutputs=False)
 
     async def Check(self, request: Any, context: Any) -> Any:
@@ -254,11 +256,18 @@ async def _abort_partial(
     raise AssertionError("abort returned")
 
 
+def _warm_up() -> None:
+    """Imports, while the program still declares, what the last resource of every update asks the ledger with."""
+    for module in (
+        "psycopg",
+        "mlops_sdk.ledger.store",
+        "mlops_sdk.ledger.lease",
+        "mlops_sdk.stack.config_file",
+    ):
+        importlib.import_module(module)
+
+
 def main() -> None:
     """The plugin's command: the engine gives its address, and reads our port from standard output."""
     server.ProviderServicer = Servicer  # type: ignore[misc]  # main builds the servicer by this name
     server.main(sys.argv[1:], __version__, None)  # type: ignore[arg-type]
-
-
-if __name__ == "__main__":
-    main()

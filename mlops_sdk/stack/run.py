@@ -4,6 +4,7 @@ Must not know stacks and their folders: `drive` does.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,9 @@ from mlops_sdk.stack import events, leash
 from mlops_sdk.stack.events import Change, Done, Event, Failed, Message, Started, Summary
 
 POLL_S = 0.02
+_LIST = re.compile(
+    r"^\d+ errors? occurred:\s+\* "
+)  # how the engine begins the reasons of a half-made resource
 OnEvent = Callable[[Event], None]
 
 
@@ -152,7 +156,7 @@ def _of_kind(kind: type[MlopsError], what: str) -> MlopsError:
 
 def _reason(message: Message) -> str:
     name = message.urn.rpartition("::")[2]
-    text = message.text
+    text = _LIST.sub("", message.text)
     for noise in ("error: ", "update failed\n"):
         text = text.removeprefix(noise)
     if _class_of(text) or not name or "pulumi:pulumi:Stack" in message.urn:

@@ -13,6 +13,7 @@ from mlops_sdk.release.digest import canonical_json, digest_of_bytes
 
 Kind = Literal[
     "intent",  # a deploy or rollback began
+    "done",  # it ended well
     "bound",  # a release was bound in the environment
     "live",  # the pointer moved; with `rollback_of` in the details it went back
     "verified",  # the checks passed
@@ -121,6 +122,19 @@ def verify_chain(entries: Iterable[Entry]) -> None:
         if (entry.n, entry.prev_hash) != (expected_n, expected_hash):
             raise ValueError(f"entry {entry.n} of {entry.environment} does not follow entry {expected_n - 1}")
         previous = entry
+
+
+def unfinished_intent(entries: Iterable[Entry]) -> Entry | None:
+    """The newest intent, if neither success nor failure was recorded after it: its command was cut off.
+
+    `entries` are newest first; of a long history the newest ones back to the last intent are enough.
+    """
+    for entry in entries:
+        if entry.kind in ("done", "failed", "turned_back"):
+            return None
+        if entry.kind == "intent":
+            return entry
+    return None
 
 
 def last_verified_before(entries: Iterable[Entry], digest: str) -> str | None:

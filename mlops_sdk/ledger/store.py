@@ -19,6 +19,7 @@ from mlops_sdk.ledger.entries import Entry, Hold, Kind, Pointer
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock
 
+_RECENT = 50  # more than one command ever writes
 _LIVE_ENTRIES = "SELECT body FROM mlops.entry WHERE env = %s AND kind = 'live'"
 
 
@@ -77,6 +78,10 @@ class Ledger:
         """The newest entry."""
         found = self.entries(1)
         return found[0] if found else None
+
+    def unfinished_intent(self) -> Entry | None:
+        """The intent of a deploy or rollback that was cut off, if the newest one was: see `entries`."""
+        return chain.unfinished_intent(self.entries(_RECENT))
 
     def at(self, time: datetime) -> Entry | None:
         """The `live` entry that was in force at `time`; None before the first one."""

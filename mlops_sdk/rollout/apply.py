@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import assert_never
 
 from mlops_sdk.errors import DeadlineError, MlopsError, PolicyError
+from mlops_sdk.ledger.entries import Kind
 from mlops_sdk.ledger.lease import Lease
 from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.release.binding import Binding
@@ -52,8 +53,8 @@ VERIFY_TIMEOUT_S = 60.0
 class Run:
     """One execution of a plan.
 
-    `deadline` is a monotonic time in seconds. `introduced` is set once this run has put the release among those that
-    stack config holds, which a failure takes back; `committed` once the release is live.
+    `deadline` is a monotonic time in seconds. `introduced` is set once this run has put the release among those
+    that stack config holds, which a failure takes back.
     """
 
     session: Session
@@ -64,7 +65,6 @@ class Run:
     deadline: float
     allow_platform_changes: bool = False
     introduced: bool = False
-    committed: bool = False
 
     @property
     def actor(self) -> str:
@@ -108,6 +108,14 @@ def apply(run: Run) -> None:
         started = time.monotonic()
         _apply(run, step)
         session.report(StepDone(number, total, step, time.monotonic() - started))
+    record_end(run, "done")
+
+
+def record_end(run: Run, kind: Kind, reason: str = "") -> None:
+    """Record how the run ended: a run whose end is not recorded was cut off, and is gone on with."""
+    run.session.ledger.record(
+        kind, lease=run.lease.token, digest=run.lock.digest, actor=run.actor, reason=reason[:500]
+    )
 
 
 def _apply(run: Run, step: Step) -> None:
@@ -209,14 +217,15 @@ def _verify(run: Run) -> None:
     result = verify(run.lock, run.binding(), timeout_s=min(VERIFY_TIMEOUT_S, run.left_s()))
     for check in result.checks:
         session.report(Note(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}"))
-    session.ledger.record(
-        "verified" if result.ok else "failed",
-        lease=run.lease.token,
-        digest=run.lock.digest,
-        actor=run.actor,
-        details={"checks": [{"name": check.name, "ok": check.ok} for check in result.checks]},
-    )
-    if not result.ok:
+    if result.ok:
+        session.ledger.record(
+            "verified",
+            lease=run.lease.token,
+            digest=run.lock.digest,
+            actor=run.actor,
+            details={"checks": [check.name for check in result.checks]},
+        )
+    else:
         failed = "; ".join(f"{check.name} ({check.detail})" for check in result.checks if not check.ok)
         raise MlopsError(f"{run.lock.release} failed verification: {failed}", where=session.environment)
 
@@ -241,7 +250,6 @@ def _hand_over(run: Run, rollback_of: str) -> None:
         rollback_of=rollback_of or None,
         report=partial(_note, session),
     )
-    run.committed = True
 
 
 def _note(session: Session, text: str) -> None:
@@ -267,15 +275,9 @@ def turn_back(run: Run, cause: MlopsError) -> None:
     """Take a failed release out of stack config again; its tables stay. Raises what `pulumi up` raises."""
     session = run.session
     session.report(Note(f"turning back: {type(cause).__name__}"))
-    session.ledger.record(
-        "turned_back",
-        lease=run.lease.token,
-        digest=run.lock.digest,
-        actor=run.actor,
-        reason=cause.what[:500],
-    )
     references.unreference(
         session.operator.operator_url, session.environment, run.lock.digest, lease=run.lease.token
     )
     session.render_config()
     session.stack.up(narrate(session.report), lease_epoch=run.lease.token.epoch)
+    record_end(run, "turned_back", cause.what)

@@ -6,16 +6,18 @@ Any failure: the first error, then what became of what had been done.
 import time
 from pathlib import Path
 
-from mlops_sdk.errors import MlopsError, NotTurnedBackError, TurnedBackError
+import psycopg
+
+from mlops_sdk.errors import MlopsError, NotTurnedBackError, TurnedBackError, UnreachableError
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout.apply import Run, apply, turn_back
+from mlops_sdk.rollout.apply import Run, apply, record_end, turn_back
 from mlops_sdk.rollout.explain import plan_lines
 from mlops_sdk.rollout.locking import lock_manifest
 from mlops_sdk.rollout.observe import observe
 from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.plan import Plan, build_plan
 from mlops_sdk.rollout.progress import Note, Report, silent
-from mlops_sdk.rollout.session import open_session
+from mlops_sdk.rollout.session import Session, open_session
 
 
 def plan_deploy(project: Project, environment: str, manifest: Path) -> Plan:
@@ -72,6 +74,8 @@ def execute(run: Run, started: float) -> Outcome:
             apply(run)
         except MlopsError as error:
             raise _turned_back(run, error) from error
+        except psycopg.OperationalError as error:
+            raise _turned_back(run, _went_away(session, error)) from error
     pointer = session.ledger.pointer()
     return Outcome(
         environment=session.environment,
@@ -84,22 +88,31 @@ def execute(run: Run, started: float) -> Outcome:
     )
 
 
+def _went_away(session: Session, error: psycopg.OperationalError) -> UnreachableError:
+    return UnreachableError(
+        f"Postgres went away: {(str(error).splitlines() or [type(error).__name__])[0]}",
+        where=session.environment,
+        remedy=f"`mlops up {session.environment}` starts it; then run the same command again",
+    )
+
+
 def _turned_back(run: Run, error: MlopsError) -> MlopsError:
     """Turn back a failed run and return the error to raise: the first one first, then the outcome."""
     live = run.plan.live or "nothing"
-    if run.committed:
-        return NotTurnedBackError(
-            f"{error}\n{run.plan.release} is live, but the command did not finish",
-            remedy="run the same command again: it goes on where this one stopped",
-        )
-    if not run.introduced:
-        return error
     try:
+        if run.session.ledger.pointer().digest == run.plan.digest:
+            return NotTurnedBackError(
+                f"{error}\n{run.plan.release} is live, but the command did not come to its end",
+                remedy="run the same command again: it goes on where this one stopped",
+            )
+        if not run.introduced:
+            record_end(run, "failed", error.what)
+            return error
         turn_back(run, error)
     except MlopsError as second:
         return NotTurnedBackError(
             f"{error}\nturning back failed too: {second}",
-            remedy=f"{live} is still live; run the same command again once the cause is mended",
+            remedy=f"{live} was live when this began; run the same command again once the cause is mended",
         )
     return TurnedBackError(
         f"{error}\nturned back: {live} is live as before, {run.plan.release} was taken out of stack config",

@@ -53,7 +53,9 @@ def wanted_fingerprints(session: Session, lock: Lock) -> dict[str, str]:
 
 
 def _recorded(session: Session, live: str | None, kept: list[str]) -> bool:
-    """Whether stack config holds what the ledger says: the same releases, the same live one."""
+    """Whether stack config holds what the ledger says, and the command that wrote it came to its end."""
+    if session.ledger.unfinished_intent() is not None:
+        return False
     document = session.stack.config.read()
     held = [section.digest for section in config.releases_of(document)]
     return config.live_of(document) == live and sorted(held) == sorted(kept)

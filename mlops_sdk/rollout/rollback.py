@@ -101,24 +101,11 @@ def find_target(session: Session, to: str) -> Lock:
 
 
 def _resumed(session: Session) -> str | None:
-    """The target of a rollback that was killed on its way: the same command goes on to the same release.
-
-    The last intent says so, as long as no outcome stands after it and nothing but it can have moved the pointer.
-    """
-    for entry in session.ledger.entries(limit=50):
-        if entry.kind in ("turned_back", "failed", "resume"):
-            return None
-        if entry.kind == "intent":
-            if entry.details.get("intent") != Intent.ROLLBACK or _is_recorded(session):
-                return None
-            return str(entry.details["digest"])
-    return None
-
-
-def _is_recorded(session: Session) -> bool:
-    from mlops_sdk.stack import config
-
-    return config.live_of(session.stack.config.read()) == session.ledger.pointer().digest
+    """The target of a rollback that was cut off: the same command goes on to the same release, no further."""
+    intent = session.ledger.unfinished_intent()
+    if intent is None or intent.details.get("intent") != Intent.ROLLBACK:
+        return None
+    return str(intent.details["digest"])
 
 
 def _named(session: Session, to: str) -> str:

@@ -6,7 +6,7 @@ The kills have a clone of their own: they may run beside the others.
 import pytest
 
 pytest_plugins = ["tests.support.clone"]
-_OWN_CLONE = "test_kills.py"
+_OWN_CLONE = "test_kills_and_failures.py"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""SIGKILL at every step of deploy and rollback, then the same command again: it converges, nothing is lost."""
+"""SIGKILL at every step of deploy and rollback, and releases that fail: it converges, nothing is lost."""
 
 import shutil
 import signal
@@ -55,12 +55,12 @@ class Counts:
 
 @pytest.fixture(scope="module")
 def tiny(bare_clone: Clone) -> Clone:
-    """A clone with three small releases, of which v0.1.2 is live: the next one lets the oldest fall out."""
+    """A clone with three small releases, of which v0.0.12 is live: the next one lets the oldest fall out."""
     clone = bare_clone
     shutil.copytree(TINY, clone.root / "pipelines" / "tiny", ignore=shutil.ignore_patterns("__pycache__"))
     clone.git("add", "pipelines/tiny")
     clone.git("commit", "--quiet", "-m", "A small release", "pipelines/tiny")
-    for release in ("v0.1.0", "v0.1.1", "v0.1.2"):
+    for release in ("v0.0.10", "v0.0.11", "v0.0.12"):
         clone.run("deploy", manifest(clone, release))
     return clone
 
@@ -117,17 +117,17 @@ def killed_along(
 
 def test_a_deploy_killed_at_every_step_in_turn_converges(tiny: Clone, counts: Counts) -> None:
     with tiny.client() as http:
-        killed_along(tiny, http, counts, DEPLOY_KILLS, "deploy", manifest(tiny, "v0.1.3"))
+        killed_along(tiny, http, counts, DEPLOY_KILLS, "deploy", manifest(tiny, "v0.0.13"))
 
-        assert tiny.live() == "v0.1.3"
+        assert tiny.live() == "v0.0.13"
         counts.add(http, "after the kills")
         counts.check(http)
     _is_whole(tiny)
     assert [row["release"] for row in tiny.json("history", "local")] == [
-        "v0.1.3",
-        "v0.1.2",
-        "v0.1.1",
-        "v0.1.0",
+        "v0.0.13",
+        "v0.0.12",
+        "v0.0.11",
+        "v0.0.10",
     ]
 
 
@@ -137,7 +137,7 @@ def test_a_rollback_killed_at_every_step_in_turn_goes_back_one_release_and_no_fu
     with tiny.client() as http:
         killed_along(tiny, http, counts, ROLLBACK_KILLS, "rollback", "local", "-m", "a kill")
 
-        assert tiny.live() == "v0.1.2"
+        assert tiny.live() == "v0.0.12"
         counts.add(http, "after the kills")
         counts.check(http)
     _is_whole(tiny)
@@ -199,3 +199,34 @@ def test_a_bare_pulumi_up_with_another_live_release_in_config_makes_it_live_with
     with tiny.client() as http:
         counts.check(http)
     assert time.time() > before
+
+
+def test_a_release_that_crashes_is_turned_back_and_the_first_error_comes_first(
+    tiny: Clone, counts: Counts
+) -> None:
+    live = tiny.live()
+    service = tiny.root / "pipelines" / "tiny" / "service.py"
+    text = service.read_text()
+    service.write_text(
+        text.replace(
+            "    return create_service(", '    raise OSError("no such oracle")\n    return create_service('
+        )
+    )
+    tiny.git("commit", "--quiet", "-m", "A service that does not start", "pipelines/tiny")
+    tiny.run("resume", "local")
+
+    done = tiny.run("deploy", manifest(tiny, "v0.0.20"), code=20)
+
+    assert tiny.live() == live
+    assert done.stderr.index("no such oracle") < done.stderr.index("turned back:")
+    assert "v0.0.20" not in (tiny.root / "stacks" / "Pulumi.local.yaml").read_text()
+    with tiny.client() as http:
+        counts.check(http)
+    _is_whole(tiny)
+
+    service.write_text(text)
+    tiny.git("commit", "--quiet", "-m", "A service that starts", "pipelines/tiny")
+    tiny.run("deploy", manifest(tiny, "v0.0.21"))
+    with tiny.client() as http:
+        counts.check(http)
+    _is_whole(tiny)

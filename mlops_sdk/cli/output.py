@@ -1,6 +1,7 @@
 """How results and progress are printed. Results go to standard output, everything else to standard error."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -52,5 +53,9 @@ def _print_event(event: Event) -> None:
         case Note(text=text):
             line = f"      {text}"
     # One write a line: a reader that waits for a line (a person, a test) never sees half of one.
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    try:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        # Who read along (head, less) went away. That is no reason to stop in the middle of a handover.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

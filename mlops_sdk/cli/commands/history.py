@@ -21,14 +21,32 @@ def history(
     from mlops_sdk.rollout.ask import history as ask
 
     rows = ask(load_project(), environment, limit=limit, everything=everything)
-    columns = ("#", "RELEASE", "STATUS", "LIVE-FROM", "LIVE-TO", "BY", "REASON", "ROLLBACK-OF")
-    keys = ("n", "release", "status", "live_from", "live_to", "by", "reason", "rollback_of")
+    columns: tuple[str, ...] = (
+        "#",
+        "RELEASE",
+        "STATUS",
+        "LIVE-FROM",
+        "LIVE-TO",
+        "BY",
+        "REASON",
+        "ROLLBACK-OF",
+    )
+    keys: tuple[str, ...] = ("n", "release", "status", "live_from", "live_to", "by", "reason", "rollback_of")
+    if everything:
+        columns = ("#", "KIND", "RELEASE", "AT", "BY", "REASON")
+        keys = ("n", "kind", "release", "live_from", "by", "reason")
 
     def show() -> None:
         table(
             columns,
-            [tuple(str(row[key] or "") for key in keys) for row in rows],
+            [tuple(_one_line(row[key]) for key in keys) for row in rows],
             empty="nothing was ever live",
         )
 
     emit(rows, output, show)
+
+
+def _one_line(value: object) -> str:
+    """The first line of a value, for a cell; `-o json` has all of it."""
+    first, *more = str(value or "").splitlines() or [""]
+    return f"{first} ..." if more else first

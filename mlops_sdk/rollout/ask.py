@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from mlops_sdk.errors import MlopsError
+from mlops_sdk.errors import MlopsError, UnreachableError
 from mlops_sdk.ledger import address as addresses
 from mlops_sdk.ledger.entries import Entry
 from mlops_sdk.ledger.lease import current
@@ -59,41 +59,61 @@ def _row(
 
 
 def status(project: Project, environment: str) -> dict[str, Any]:
-    """Return what is live, the kept releases with their services, the processes and the addresses."""
+    """Return what is live, the kept releases with their services, the processes and the addresses.
+
+    While Postgres is away nothing is known of releases: `problem` says so, and the rest is answered all the same.
+    """
     with open_session(project, environment) as session:
-        pointer = session.ledger.pointer()
-        hold = session.ledger.hold()
-        present = {binding.digest for binding in session.present(pointer.digest)}
-        releases = []
-        live = None
-        for binding in reversed(session.ledger.bindings()):
-            is_live = binding.digest == pointer.digest
-            live = binding.release if is_live else live
-            releases.append(
-                {
-                    "release": binding.release,
-                    "digest": binding.digest,
-                    "slot": "current" if is_live else "next" if binding.digest in present else "-",
-                    "service": "ready" if runs(binding) else "down",
-                    "port": binding.service_port,
-                    "pg_schema": binding.pg_schema,
-                    "models": _models(session.ledger.lock(binding.digest)),
-                }
-            )
-        processes = [
-            {"name": s.name, "state": s.state, "pid": s.pid}
-            for s in Supervisor(session.folder).statuses().values()
-        ]
-        return {
+        answer: dict[str, Any] = {
             "environment": environment,
-            "live": live,
-            "digest": pointer.digest,
-            "entry": pointer.entry,
-            "hold": hold.reason if hold else None,
+            "problem": None,
+            "live": None,
+            "digest": None,
+            "entry": None,
+            "hold": None,
             "addresses": addresses_of(session),
-            "releases": releases,
-            "processes": processes,
+            "releases": [],
+            "processes": [
+                {"name": s.name, "state": s.state, "pid": s.pid}
+                for s in Supervisor(session.folder).statuses().values()
+            ],
         }
+        try:
+            return {**answer, **_recorded(session)}
+        except UnreachableError as error:
+            return {**answer, "problem": error.what}
+
+
+def _recorded(session: Session) -> dict[str, Any]:
+    """What the ledger says of the live release and of those that are kept, newest first."""
+    pointer = session.ledger.pointer()
+    hold = session.ledger.hold()
+    present = {binding.digest for binding in session.present(pointer.digest)}
+    bindings = session.ledger.bindings()
+    return {
+        "live": next((b.release for b in bindings if b.digest == pointer.digest), None),
+        "digest": pointer.digest,
+        "entry": pointer.entry,
+        "hold": hold.reason if hold else None,
+        "releases": [
+            {
+                "release": binding.release,
+                "digest": binding.digest,
+                "slot": _slot(binding.digest, pointer.digest, present),
+                "service": "ready" if runs(binding) else "down",
+                "port": binding.service_port,
+                "pg_schema": binding.pg_schema,
+                "models": _models(session.ledger.lock(binding.digest)),
+            }
+            for binding in reversed(bindings)
+        ],
+    }
+
+
+def _slot(digest: str, live: str | None, present: set[str]) -> str:
+    if digest == live:
+        return "current"
+    return "next" if digest in present else "-"
 
 
 def at(project: Project, address: str) -> dict[str, Any]:

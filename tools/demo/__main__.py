@@ -6,6 +6,7 @@ demo claims at its end it has checked: a check that fails ends it with 1.
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -48,7 +49,7 @@ class Transcript:
 
     def run(self, *command: str) -> None:
         """Run a command of the SDK, show what it prints, and end the demo if it fails."""
-        self.say(f"$ {' '.join(command)}")
+        self.say(f"$ {shlex.join(command)}")
         with subprocess.Popen(
             [str(ROOT / ".venv" / "bin" / command[0]), *command[1:]],
             cwd=ROOT,

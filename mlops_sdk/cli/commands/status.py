@@ -5,14 +5,23 @@ from mlops_sdk.cli.output import emit, say, table
 
 
 def status(environment: Environment, output: Output = Form.table) -> None:
-    """Show the live release, the releases that are kept, the platform's processes and addresses."""
+    """Show the live release, the releases that are kept, the platform's processes and addresses.
+
+    Ends with 1 if Postgres, which knows of releases, does not answer.
+    """
+    import typer
+
     from mlops_sdk.release.project import load_project
     from mlops_sdk.rollout.ask import status as ask
 
     answer = ask(load_project(), environment)
 
     def show() -> None:
-        say(f"live       {answer['live'] or 'nothing'}")
+        if answer["problem"]:
+            say(f"problem    {answer['problem']}")
+            say(f"           `mlops up {environment}` starts what is down")
+        else:
+            say(f"live       {answer['live'] or 'nothing'}")
         if answer["hold"]:
             say(f"hold       {answer['hold']}")
         for name, address in answer["addresses"].items():
@@ -24,7 +33,9 @@ def status(environment: Environment, output: Output = Form.table) -> None:
                 (r["release"], r["digest"][7:19], r["slot"], r["service"], ", ".join(r["models"].values()))
                 for r in answer["releases"]
             ],
-            empty="no release yet: `mlops deploy stacks/releases/TAG.yaml`",
+            empty="releases are not known"
+            if answer["problem"]
+            else "no release yet: `mlops deploy stacks/releases/TAG.yaml`",
         )
         say("")
         table(
@@ -34,3 +45,5 @@ def status(environment: Environment, output: Output = Form.table) -> None:
         )
 
     emit(answer, output, show)
+    if answer["problem"]:
+        raise typer.Exit(1)

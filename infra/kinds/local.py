@@ -19,7 +19,7 @@ def assemble(settings: Settings) -> None:
     database = DatabaseServer("postgres", settings)
     files = EnvironmentFiles("env", settings, _after(database))
     registry = Registry("mlflow", settings, _after(database))
-    orchestrator = Orchestrator("prefect", settings, _after(files))
+    orchestrator = Orchestrator("prefect", settings)
     follower = Follower("follower", settings, files, _after(files))
     router = Router("router", settings)
     events = Queue("events", queue=naming.EVENTS_QUEUE, opts=_after(files))

@@ -6,6 +6,7 @@ point, the same command converges: each step first looks whether what it makes t
 
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -100,15 +101,36 @@ def apply(run: Run) -> None:
         reason=run.reason,
         details={"intent": str(plan.intent), "release": plan.release, "digest": plan.digest},
     )
-    total = len(plan.steps)
-    for number, step in enumerate(plan.steps, 1):
+    numbered = list(enumerate(plan.steps, 1))
+    while numbered:
+        group = _side_by_side(run.lock, numbered)
         run.left_s()
         run.lease.check()
-        session.report(StepStarted(number, total, step))
-        started = time.monotonic()
-        _apply(run, step)
-        session.report(StepDone(number, total, step, time.monotonic() - started))
+        with ThreadPoolExecutor(max_workers=len(group)) as pool:
+            for done in [pool.submit(_timed, run, number, step) for number, step in group]:
+                done.result()
+        del numbered[: len(group)]
     record_end(run, "done")
+
+
+def _side_by_side(lock: Lock, numbered: list[tuple[int, Step]]) -> list[tuple[int, Step]]:
+    """The first steps that can be done at once: builds, as long as none needs another of them; else one step."""
+    group: list[tuple[int, Step]] = []
+    tables: set[str] = set()
+    for number, step in numbered:
+        if not isinstance(step, Build) or tables & set(lock.tables[step.table].tables):
+            break
+        group.append((number, step))
+        tables.add(step.table)
+    return group or numbered[:1]
+
+
+def _timed(run: Run, number: int, step: Step) -> None:
+    total = len(run.plan.steps)
+    run.session.report(StepStarted(number, total, step))
+    started = time.monotonic()
+    _apply(run, step)
+    run.session.report(StepDone(number, total, step, time.monotonic() - started))
 
 
 def record_end(run: Run, kind: Kind, reason: str = "") -> None:

@@ -3,13 +3,15 @@
 An existing lock is used, never resolved again, unless a person asks for it; nothing later resolves anything.
 """
 
+import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mlops_sdk.errors import InputError, PolicyError
 from mlops_sdk.platform.checkout import ensure_checkout, ensure_python, snapshot
 from mlops_sdk.platform.git import file_at
-from mlops_sdk.registry.client import Registry
+from mlops_sdk.registry.client import FetchedModel, Registry
 from mlops_sdk.registry.models import ResolvedModel
 from mlops_sdk.release.digest import digest_of_bytes
 from mlops_sdk.release.lock import Lock, LockedCode, LockedModel, LockedState, Smoke
@@ -135,7 +137,7 @@ def _describe_state(code: ReleaseCode, entry: str) -> LockedState:
 def _lock_model(registry: Registry, resolved: ResolvedModel, code: ReleaseCode, cache: Path) -> LockedModel:
     """Download one model and record what it answers to its own input example."""
     fetched = registry.fetch(resolved.name, resolved.version, cache)
-    smoke = code.run_json("mlops_sdk.registry.smoke", str(fetched.folder))
+    smoke = _smoke(fetched, code)
     return LockedModel(
         name=resolved.name,
         version=resolved.version,
@@ -143,5 +145,21 @@ def _lock_model(registry: Registry, resolved: ResolvedModel, code: ReleaseCode, 
         alias=resolved.alias,
         run_id=resolved.run_id,
         signature=resolved.signature,
-        smoke=Smoke.from_document(smoke) if smoke else None,
+        smoke=smoke,
     )
+
+
+def _smoke(fetched: FetchedModel, code: ReleaseCode) -> Smoke | None:
+    """What the model answers to its input example; None without one.
+
+    A pure function of artifact and dependency environment, so it is computed once for both and kept beside the model.
+    """
+    kept = fetched.folder.with_name(f"{fetched.folder.name}.smoke-{code.python.parent.parent.name}.json")
+    if kept.exists():
+        document = json.loads(kept.read_text(encoding="utf-8"))
+    else:
+        document = code.run_json("mlops_sdk.registry.smoke", str(fetched.folder))
+        fresh = kept.with_name(f"{kept.name}.{os.getpid()}")
+        fresh.write_text(json.dumps(document), encoding="utf-8")
+        fresh.replace(kept)
+    return Smoke.from_document(document) if document else None

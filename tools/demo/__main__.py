@@ -76,8 +76,7 @@ def main() -> None:
     _load_source(out)
     for line in train_in_worker(ROOT, ENVIRONMENT):
         out.say(f"  {line}")
-    _forget_stale_locks(out)
-    _end_hold(out)
+    _make_ready(out)
     out.step(5, "the first release")
     out.run("mlops", "deploy", "stacks/releases/v0.0.1.yaml", "-e", ENVIRONMENT, "-m", "the first release")
     router = settings["MLOPS_ROUTER_URL"]
@@ -128,8 +127,11 @@ def _load_source(out: Transcript) -> None:
         sys.exit(done.returncode)
 
 
-def _forget_stale_locks(out: Transcript) -> None:
-    """Remove locks that name models of an environment that was deleted: their digests exist nowhere any more."""
+def _make_ready(out: Transcript) -> None:
+    """Let the demo run again: end the hold that an earlier one ended with, and forget locks without an environment.
+
+    Such a lock names models of an environment that was deleted: their digests exist nowhere any more.
+    """
     done = subprocess.run(
         [str(ROOT / ".venv/bin/mlops"), "status", ENVIRONMENT, "-o", "json"],
         cwd=ROOT,
@@ -137,24 +139,14 @@ def _forget_stale_locks(out: Transcript) -> None:
         text=True,
         check=True,
     )
-    known = {release["release"] for release in json.loads(done.stdout)["releases"]}
+    status = json.loads(done.stdout)
+    known = {release["release"] for release in status["releases"]}
     for tag in ("v0.0.1", "v0.0.2"):
         lock = ROOT / "stacks" / "releases" / f"{tag}.lock.yaml"
         if tag not in known and lock.exists():
             out.say(f"  {lock.name} was made for an environment that is gone: it is made anew")
             lock.unlink()
-
-
-def _end_hold(out: Transcript) -> None:
-    """An earlier demo ended with a rollback, which holds releases back."""
-    done = subprocess.run(
-        [str(ROOT / ".venv/bin/mlops"), "status", ENVIRONMENT, "-o", "json"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    if json.loads(done.stdout)["hold"]:
+    if status["hold"]:
         out.run("mlops", "resume", ENVIRONMENT, "-m", "the demo runs again")
 
 

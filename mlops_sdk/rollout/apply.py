@@ -285,7 +285,11 @@ def _record(run: Run) -> None:
     if any(isinstance(step, Retire) for step in run.plan.steps):
         # Only now does no service of a retired release hold its tables any more.
         collected = collect(
-            session.operator.operator_url, session.environment, lease=run.lease.token, actor=run.actor
+            session.operator.operator_url,
+            session.environment,
+            lease=run.lease.token,
+            actor=run.actor,
+            cause=config.cause_of(session.stack.config.read()),
         )
         for release in collected.releases:
             session.report(Note(f"dropped the tables of {release}"))

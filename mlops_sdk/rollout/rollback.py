@@ -110,7 +110,7 @@ def _resumed(session: Session) -> str | None:
 
 def _named(session: Session, to: str) -> str:
     ledger = session.ledger
-    for binding in ledger.bindings():
+    for binding in ledger.bindings(retired=True):
         if to in (binding.release, binding.digest) or binding.digest.startswith(f"sha256:{to}"):
             return binding.digest
     try:
@@ -118,7 +118,7 @@ def _named(session: Session, to: str) -> str:
     except InputError as error:
         raise NotFoundError(
             f"{session.environment} has no release {to!r}",
-            remedy=f"`mlops status {session.environment}` lists the kept ones",
+            remedy=f"`mlops history {session.environment}` shows what was live",
         ) from error
     entry = ledger.resolve(parsed)
     if entry is None or entry.digest is None:

@@ -31,8 +31,12 @@ class Collected:
     left: tuple[str, ...]
 
 
-def collect(conninfo: SecretStr, environment: str, *, lease: LeaseToken | None, actor: str = "") -> Collected:
+def collect(
+    conninfo: SecretStr, environment: str, *, lease: LeaseToken | None, actor: str = "", cause: str = ""
+) -> Collected:
     """Drop each unreferenced release, then derived tables that no release uses; idempotent.
+
+    `cause` is that of the stack config which no longer names them: applying it again is then no stranger's.
 
     What somebody still uses is left, with a sentence that says why.
     """
@@ -46,7 +50,7 @@ def collect(conninfo: SecretStr, environment: str, *, lease: LeaseToken | None, 
         ).fetchall():
             try:
                 with control_transaction(conn, lease, lock_timeout_ms=_DROP_LOCK_TIMEOUT_MS):
-                    done = _drop_release(conn, environment, digest, actor, left)
+                    done = _drop_release(conn, environment, digest, actor, cause, left)
                 releases += done
             except (psycopg.errors.DependentObjectsStillExist, psycopg.errors.LockNotAvailable) as error:
                 left.append(f"release {digest[:19]}: {error.diag.message_primary}")
@@ -62,7 +66,9 @@ def collect(conninfo: SecretStr, environment: str, *, lease: LeaseToken | None, 
     return Collected(tuple(releases), tuple(tables), tuple(left))
 
 
-def _drop_release(conn: Connection, environment: str, digest: str, actor: str, left: list[str]) -> list[str]:
+def _drop_release(
+    conn: Connection, environment: str, digest: str, actor: str, cause: str, left: list[str]
+) -> list[str]:
     pointer = lock_pointer(conn, environment)
     row = conn.execute(
         "SELECT 1 FROM mlops.binding WHERE env = %s AND digest = %s AND status = 'unreferenced'"
@@ -90,7 +96,8 @@ def _drop_release(conn: Connection, environment: str, digest: str, actor: str, l
     if conn.execute("SELECT to_regrole(%s)", [binding.role]).fetchone() != (None,):
         conn.execute(sql.SQL("DROP OWNED BY {} RESTRICT").format(sql.Identifier(binding.role)))
         conn.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(binding.role)))
-    append(conn, environment, "retired", digest, actor=actor, details={"release": binding.release})
+    details = {"release": binding.release}
+    append(conn, environment, "retired", digest, actor=actor, cause=cause, details=details)
     return [binding.release]
 
 

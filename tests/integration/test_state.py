@@ -12,6 +12,7 @@ from mlops_sdk.errors import InputError, LeaseHeldError, MovedError, PolicyError
 from mlops_sdk.ledger.database import control_transaction
 from mlops_sdk.ledger.entries import Pointer
 from mlops_sdk.ledger.lease import Holder, Lease
+from mlops_sdk.ledger.store import Ledger
 from mlops_sdk.state import (
     BuildContext,
     Derived,
@@ -379,8 +380,12 @@ def test_the_janitor_drops_what_nobody_wants_and_nothing_else(releases: Releases
     references.reference(releases.conninfo, "local", first.digest, lease=None)
     assert cut.read(releases.conninfo, first)
     references.unreference(releases.conninfo, "local", first.digest, lease=None)
-    done = retire.collect(releases.conninfo, "local", lease=None)
+    # The config that left the release out is the entry's cause: else applying it again would be refused.
+    done = retire.collect(releases.conninfo, "local", lease=None, cause="sha256:config")
     assert (done.releases, done.tables, done.left) == (("v0.0.1",), (), ())
+    entry = Ledger(releases.conninfo, "local").head()
+    assert entry is not None
+    assert (entry.kind, entry.cause) == ("retired", "sha256:config")
     assert not cut.read(releases.conninfo, first)
     with releases.connect("v0.0.2") as conn:
         assert conn.execute("SELECT count(*) FROM content").fetchone() == (200,)

@@ -1,0 +1,219 @@
+"""What docs/ promises is what the code has: commands, options, exit codes, JSON fields, links."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import pytest
+import typer.main
+
+from mlops_sdk import errors
+from mlops_sdk.cli.app import app
+from mlops_sdk.ledger.entries import KINDS, Entry, Pointer
+from mlops_sdk.ledger.lease import Held, Holder
+from mlops_sdk.release.binding import Binding
+from mlops_sdk.release.diff import CodeChange, Diff, EntryChange, ModelChange, ParameterChange, TableChange
+from mlops_sdk.release.project import Project
+from mlops_sdk.rollout import ask
+from mlops_sdk.rollout.explain import plan_data
+from mlops_sdk.rollout.outcome import Outcome
+from mlops_sdk.rollout.plan import Intent, Plan
+from mlops_sdk.rollout.steps import Step
+
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs"
+OUTPUT = (DOCS / "reference" / "output.md").read_text()
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+DIGEST = "sha256:" + "a" * 64
+# Objects whose keys are data: documented as KEY, or described elsewhere.
+FREE = {"addresses", "models"}
+
+
+def documented(section: str) -> set[str]:
+    """The field names of a section of output.md: the code in the first cells of its table."""
+    _, _, rest = OUTPUT.partition(f"\n{section}\n")
+    assert rest, section
+    text = re.split(r"\n#", rest, maxsplit=1)[0]
+    cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+
+
+def names(value: Any, prefix: str = "", *, into: tuple[str, ...] = ()) -> Iterator[str]:
+    """The field names of JSON data, in the spelling of output.md. `into` are the objects to look into."""
+    if isinstance(value, list):
+        for element in value:
+            yield from names(element, f"{prefix}[]", into=into)
+    elif isinstance(value, dict):
+        last = prefix.rpartition(".")[2]
+        for key, inner in value.items():
+            name = "KEY" if last in FREE else key
+            path = f"{prefix}.{name}" if prefix else name
+            deeper = isinstance(inner, list | dict) and (key in into or key in FREE)
+            yield from names(inner, path, into=into) if deeper else [path]
+
+
+BINDING = Binding(
+    environment="local",
+    digest=DIGEST,
+    release="v0.0.1",
+    seq=1,
+    pg_schema="rel_shop_000001_aaaaaaaa",
+    role="rel_shop_000001_aaaaaaaa",
+    service_port=1,
+)
+ENTRY = Entry("local", 4, "sha256:0", NOW, "live", DIGEST, 1, "ann", "", "", {"release": "v0.0.1"})
+LOCK = SimpleNamespace(
+    release="v0.0.1",
+    digest=DIGEST,
+    code=SimpleNamespace(commit="c" * 40),
+    models={"ranker": SimpleNamespace(name="movie-ranker", version=1)},
+)
+
+
+class LedgerDouble:
+    """A ledger with one live release."""
+
+    def pointer(self) -> Pointer:
+        return Pointer(DIGEST, 1, 4)
+
+    def hold(self) -> None:
+        return None
+
+    def bindings(self, *, retired: bool = False) -> list[Binding]:
+        del retired
+        return [BINDING]
+
+    def lock(self, digest: str) -> Any:
+        del digest
+        return LOCK
+
+    def entries(self, **_: Any) -> list[Entry]:
+        return [ENTRY]
+
+    def verify(self) -> int:
+        return 1
+
+    def resolve(self, address: Any) -> Entry:
+        del address
+        return ENTRY
+
+    @contextmanager
+    def connect(self) -> Iterator[None]:
+        yield
+
+
+@pytest.fixture
+def project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Project:
+    """A project whose environment is a double."""
+    session = SimpleNamespace(ledger=LedgerDouble(), folder=tmp_path, present=lambda _: [BINDING])
+
+    @contextmanager
+    def open_session(*_: Any) -> Iterator[Any]:
+        yield session
+
+    running = SimpleNamespace(name="postgres", state="RUNNING", pid=1, running=True)
+    holder = Holder("ann", "host", 1, NOW)
+    held = Held("local", 1, holder, NOW, NOW, in_force=True, backend_pid=None, backend_start=None)
+    monkeypatch.setattr(ask, "open_session", open_session)
+    monkeypatch.setattr(ask, "runs", lambda _: True)
+    monkeypatch.setattr(ask, "addresses_of", lambda _: {"router": "http://127.0.0.1:1"})
+    monkeypatch.setattr(ask, "current", lambda *_: held)
+    monkeypatch.setattr(ask, "Supervisor", lambda _: SimpleNamespace(statuses=lambda: {"postgres": running}))
+    for check in ("_config_agrees", "_router_agrees", "_service_runs"):
+        monkeypatch.setattr(ask, check, lambda _: "it does")
+    return Project(root=tmp_path, app="shop")
+
+
+def test_the_fields_of_status_history_at_doctor_and_lease_are_documented(project: Project) -> None:
+    status = ask.status(project, "local")
+    assert set(names(status, into=("releases", "processes"))) == documented("## status")
+    assert set(names(ask.history(project, "local", limit=1))) == documented("## history")
+    assert set(names(ask.at(project, "local"))) == documented("## at")
+    assert set(names(ask.doctor(project, "local"))) == documented("## doctor")
+    assert set(names(ask.lease(project, "local"))) == documented("## lease show")
+
+
+def test_the_fields_of_an_outcome_are_documented() -> None:
+    assert {field.name for field in fields(Outcome)} == documented("## outcome")
+
+
+def test_the_fields_of_a_plan_and_its_diff_are_documented() -> None:
+    diff = Diff(
+        code=CodeChange(None, "c", dirty=False, dependencies_changed=False),
+        models=(ModelChange("ranker", "added", "movie-ranker", None, 1, None, "d", signature_changed=False),),
+        tables=(TableChange("users", "changed", "forked", ("columns",)),),
+        parameters=(ParameterChange("k", "changed", 1, 2),),
+        entries=(EntryChange("service", None, "a:b"),),
+    )
+    plan = plan_data(Plan(Intent.DEPLOY, "local", "v0.0.1", DIGEST, "", 0, diff, ()))
+
+    assert set(plan) == documented("## plan")
+    found = {field for part in ("tables", "parameters", "entries") for field in _list_fields(plan, part)}
+    found |= {f"models[].{field.name}" for field in fields(ModelChange)}
+    found |= {"code", *(f"code.{field.name}" for field in fields(CodeChange))}
+    assert found == documented("### diff")
+
+
+def _list_fields(plan: dict[str, Any], part: str) -> set[str]:
+    return {f"{part}[].{key}" for key in plan["diff"][part][0]}
+
+
+@pytest.mark.parametrize("step", get_args(Step), ids=lambda step: step.__name__)
+def test_the_fields_of_every_step_are_documented(step: Any) -> None:
+    line = next(line for line in OUTPUT.splitlines() if line.startswith(f"| `{step.__name__}` |"))
+
+    assert re.findall(r"`([a-z_]+)`", line) == [field.name for field in fields(step)]
+
+
+def test_every_command_and_option_is_documented() -> None:
+    page = (DOCS / "reference" / "cli.md").read_text()
+    for path, command in _commands(typer.main.get_command(app), "mlops"):
+        assert f"`{path} " in page, path
+        for option in (o for parameter in command.params for o in parameter.opts if o.startswith("--")):
+            if option not in ("--help",):
+                assert f"`{option}`" in page, f"{path} {option}"
+
+
+def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if not hasattr(command, "commands"):
+        yield path, command
+        return
+    for name, inner in command.commands.items():
+        yield from _commands(inner, f"{path} {name}")
+
+
+def test_every_exit_code_that_a_command_can_end_with_is_documented() -> None:
+    page = (DOCS / "reference" / "exit-codes.md").read_text()
+    codes = {
+        value.exit_code
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, errors.MlopsError)
+    }
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", page, flags=re.MULTILINE)}
+
+    assert codes - {errors.GatePendingError.exit_code} == listed - {0}
+
+
+def test_every_kind_of_ledger_entry_that_is_explained_exists() -> None:
+    page = (DOCS / "explanation" / "ledger.md").read_text()
+    explained = {
+        kind for line in page.splitlines() if line.startswith("| `") for kind in re.findall(r"`(\w+)`", line)
+    }
+
+    assert explained <= set(KINDS)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target

@@ -5,13 +5,14 @@ PYTHON ?= python3
 # pytest-xdist: two processes suit two cores and the memory of two platforms side by side.
 TEST_PROCESSES ?= 2
 
-.PHONY: help setup venv demo test test-fast lint bench down clean lock
+.PHONY: help setup venv demo test test-fast test-slow lint bench down clean lock
 
 help:
 	@echo "make setup      .venv from the lock, and the Pulumi engine"
 	@echo "make demo       from a manifest to a served recommendation and back, on this machine"
 	@echo "make test       lint, types, layers, and the tests of every level"
 	@echo "make test-fast  the same without the acceptance tests"
+	@echo "make test-slow  the tests that make test leaves out because others show nearly the same"
 	@echo "make bench      what starting and importing cost; writes docs/benchmarks.md"
 	@echo "make down       stop everything that the environment 'local' runs"
 	@echo "make clean      down, then remove its data and the demo's locks"
@@ -37,6 +38,9 @@ test: setup lint
 
 test-fast: setup lint
 	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup tests --ignore tests/acceptance
+
+test-slow: setup
+	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup -m slow tests
 
 bench: setup
 	.venv/bin/python -m tools.bench

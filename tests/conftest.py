@@ -8,6 +8,7 @@ pytest_plugins = [
     "tests.support.supervisor",
     "tests.support.mlflow_server",
     "tests.support.recommender",
+    "tests.support.clone",
     "tests.support.small_stack",
 ]
 

@@ -5,7 +5,6 @@ The kills have a clone of their own: they may run beside the others.
 
 import pytest
 
-pytest_plugins = ["tests.support.clone"]
 _OWN_CLONE = "test_kills_and_failures.py"
 
 

@@ -133,6 +133,7 @@ def test_a_kill_of_the_driver_leaves_no_engine_and_the_next_update_heals(small_s
     small_stack.stack.preview(expect_no_changes=True)
 
 
+@pytest.mark.slow
 def test_a_kill_of_driver_and_leash_is_healed_too(small_stack: SmallStack) -> None:
     session, driver = interrupted_update(small_stack)
     os.kill(session, signal.SIGKILL)
@@ -143,6 +144,7 @@ def test_a_kill_of_driver_and_leash_is_healed_too(small_stack: SmallStack) -> No
     small_stack.stack.preview(expect_no_changes=True)
 
 
+@pytest.mark.slow
 def test_two_updates_at_once_wait_for_each_other(small_stack: SmallStack) -> None:
     _session, driver = interrupted_update(small_stack)
     impatient = Stack(small_stack.stack.project, "local", wait_s=0.2)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import psycopg
+import pytest
 
 from mlops_sdk.platform import programs
 from mlops_sdk.platform.ports import free_ports, who_listens
@@ -25,6 +26,7 @@ def write_secret(file: Path, **values: str) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_mlflow_returns_although_its_web_server_outlives_it_and_all_of_it_ends(
     supervisor: Supervisor,
 ) -> None:

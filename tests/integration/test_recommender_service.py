@@ -10,6 +10,8 @@ import pytest
 from mlops_sdk.platform.memory import pss_mb
 from tests.support.recommender import Recommender, RunningService
 
+pytestmark = pytest.mark.xdist_group("mlflow")  # what they start is started once
+
 USER = 7
 _new_users = count(1_000_001)
 

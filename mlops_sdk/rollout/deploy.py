@@ -28,7 +28,8 @@ def plan_deploy(project: Project, environment: str, manifest: Path) -> Plan:
     project.check_environment(environment)
     lock = lock_manifest(project, environment, manifest, write=False)
     with open_session(project, environment) as session:
-        return build_plan(lock, observe(session, lock), keep=project.keep)
+        # A plan only looks: a hold is shown by what it would do, and refused when it is done.
+        return build_plan(lock, observe(session, lock), keep=project.keep, override_hold=True)
 
 
 def deploy(
@@ -116,5 +117,6 @@ def _turned_back(run: Run, error: MlopsError) -> MlopsError:
         )
     return TurnedBackError(
         f"{error}\nturned back: {live} is live as before, {run.plan.release} was taken out of stack config",
-        remedy="its tables are kept; mend the cause and run the same command again",
+        remedy="its tables are kept. Mend the cause and run the same command again; if the release itself is at fault,"
+        " commit the correction and give it a tag of its own",
     )

@@ -10,8 +10,9 @@ import httpx
 import stamina
 
 from mlops_sdk.errors import MlopsError, UnreachableError
+from mlops_sdk.registry.compare import differences
 from mlops_sdk.release.binding import Binding
-from mlops_sdk.release.lock import Lock
+from mlops_sdk.release.lock import Lock, LockedModel
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def verify(lock: Lock, binding: Binding, *, timeout_s: float) -> Verification:
     ]
     models = seen.get("models", {})
     for key, model in lock.models.items():
-        checks.extend(_model_checks(key, model.digest, models.get(key, {})))
+        checks.extend(_model_checks(key, model, models.get(key, {})))
     return Verification(lock.release, lock.digest, tuple(checks))
 
 
@@ -77,11 +78,15 @@ def runs(binding: Binding) -> bool:
         return False
 
 
-def _model_checks(key: str, digest: str, seen: dict[str, Any]) -> list[Check]:
-    return [
-        Check(f"model {key}: artifact", seen.get("digest") == digest, str(seen.get("digest"))[:19]),
-        Check(f"model {key}: smoke prediction", seen.get("smoke_ok") is True, str(seen.get("smoke"))[:80]),
+def _model_checks(key: str, model: LockedModel, seen: dict[str, Any]) -> list[Check]:
+    checks = [
+        Check(f"model {key}: artifact", seen.get("digest") == model.digest, str(seen.get("digest"))[:19])
     ]
+    if model.smoke is not None:
+        different = differences(model.smoke.output, seen.get("smoke"))
+        said = different[0] if different else "as recorded in the lock"
+        checks.append(Check(f"model {key}: smoke prediction", not different, said))
+    return checks
 
 
 def _ready(url: str, *, timeout_s: float) -> httpx.Response:

@@ -118,7 +118,7 @@ KEYS: tuple[Key, ...] = (
         "MLOPS_MODELS",
         _BOTH,
         "json",
-        "the models: an object of key to `{name, version, digest, smoke}`",
+        "the models: an object of key to `{name, version, digest}`",
         _LOCK,
     ),
     Key("MLOPS_PARAMETERS", _BOTH, "json", "the manifest's parameters: an object", _LOCK),

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, Validat
 
 from mlops_sdk.errors import InputError
 from mlops_sdk.release.digest import canonical_json
-from mlops_sdk.release.lock import Digest, Smoke
+from mlops_sdk.release.lock import Digest
 from mlops_sdk.release.value import Value
 from mlops_sdk.runtime import env_file
 from mlops_sdk.runtime.keys import BY_FIELD
@@ -22,12 +22,11 @@ _JSON_FIELDS = ("models", "parameters", "build")
 
 
 class ModelPin(Value):
-    """A model version that a release uses: what a service needs to load and to check it."""
+    """A model version that a release uses: what a service needs to load it and to be sure which it is."""
 
     name: str
     version: int
     digest: Digest
-    smoke: Smoke | None = None
 
 
 class BuildOrder(Value):

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pydantic import JsonValue
+
 from mlops_sdk.registry.load import Model, load
 from mlops_sdk.runtime.settings import ModelPin, ServiceSettings
 
@@ -15,15 +17,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that is ready. `smoke_ok`: it answers its recorded input as it did when it was locked.
+    """A model that is ready.
 
-    `smoke` says in words what came of it.
+    `smoke` is what it answers to the example that it was registered with, None without one: whoever has the lock
+    compares it with what was recorded there.
     """
 
     pin: ModelPin
     predictor: Model
-    smoke_ok: bool
-    smoke: str
+    smoke: list[JsonValue] | None
 
     def document(self) -> dict[str, object]:
         """The entry of /readyz."""
@@ -31,7 +33,6 @@ class LoadedModel:
             "name": self.pin.name,
             "version": self.pin.version,
             "digest": self.pin.digest,
-            "smoke_ok": self.smoke_ok,
             "smoke": self.smoke,
         }
 
@@ -51,20 +52,14 @@ def models_header(pins: Mapping[str, ModelPin]) -> str:
 
 
 def _load(pin: ModelPin, settings: ServiceSettings) -> LoadedModel:
+    from mlops_sdk.registry import smoke
     from mlops_sdk.registry.client import Registry
 
     # A verified copy in the cache is used without asking MLflow.
     registry = Registry(settings.mlflow_tracking_uri)
-    predictor = load(registry.download(pin.name, pin.version, pin.digest, settings.model_cache))
-    different = _smoke_differences(predictor, pin)
-    smoke = different[0] if different else "as recorded" if pin.smoke else "none was recorded"
-    (_log.error if different else _log.info)("model %s version %d: smoke %s", pin.name, pin.version, smoke)
-    return LoadedModel(pin, predictor, not different, smoke)
-
-
-def _smoke_differences(predictor: Model, pin: ModelPin) -> tuple[str, ...]:
-    from mlops_sdk.registry import smoke
-
-    if pin.smoke is None:
-        return ()
-    return smoke.differences(pin.smoke.output, smoke.predict(predictor, pin.smoke.input))
+    folder = registry.download(pin.name, pin.version, pin.digest, settings.model_cache)
+    predictor = load(folder)
+    example = smoke.read_example(folder)
+    answer = None if example is None else smoke.predict(predictor, example)
+    _log.info("model %s version %d is loaded", pin.name, pin.version)
+    return LoadedModel(pin, predictor, answer)

@@ -55,12 +55,7 @@ def section(lock: Lock, binding: Binding, *, environment: PurePath) -> ReleaseSe
     if lock.digest != binding.digest:
         raise InputError(f"the binding is of {binding.release}, the lock of {lock.release}")
     models: dict[str, dict[str, JsonValue]] = {
-        key: {
-            "name": model.name,
-            "version": model.version,
-            "digest": model.digest,
-            **({"smoke": model.smoke.document()} if model.smoke else {}),
-        }
+        key: {"name": model.name, "version": model.version, "digest": model.digest}
         for key, model in lock.models.items()
     }
     return ReleaseSection(

@@ -179,7 +179,7 @@ def test_a_bare_pulumi_up_with_another_live_release_in_config_makes_it_live_with
     tiny: Clone, counts: Counts
 ) -> None:
     releases = {
-        r["release"]: r["digest"] for r in tiny.json("status", "local")["releases"] if r["slot"] == "next"
+        r["release"]: r["digest"] for r in tiny.json("status", "local")["releases"] if r["slot"] == "kept"
     }
     target, digest = next(iter(releases.items()))
     path = tiny.root / "stacks" / "Pulumi.local.yaml"

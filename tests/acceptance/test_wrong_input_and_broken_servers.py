@@ -168,7 +168,7 @@ def test_a_refresh_notices_a_dead_process_a_changed_file_and_a_dropped_schema(cl
     from mlops_sdk.platform.supervisor import Supervisor
 
     status = clone.json("status", "local")
-    spare = next(r for r in status["releases"] if r["slot"] == "next")
+    spare = next(r for r in status["releases"] if r["slot"] == "kept")
     name = spare["digest"][7:19]
     Supervisor(clone.folder).stop(f"service-{name}")
     (clone.folder / "env" / f"release-{name}.env").write_text("MLOPS_RELEASE='forged'\n")

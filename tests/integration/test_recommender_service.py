@@ -8,6 +8,9 @@ import httpx
 import pytest
 
 from mlops_sdk.platform.memory import pss_mb
+from mlops_sdk.registry.compare import differences
+from mlops_sdk.registry.smoke import run as smoke_of
+from mlops_sdk.release.digest import short
 from tests.support.recommender import Recommender, RunningService
 
 pytestmark = pytest.mark.xdist_group("mlflow")  # what they start is started once
@@ -79,14 +82,18 @@ def test_answers_carry_the_headers_of_a_service(one: httpx.Client, two: httpx.Cl
     assert two.get("/recommend", params={"user_id": USER}).headers["X-MLOps-Slot"] == "next"
 
 
-def test_readiness_says_what_runs_and_that_its_models_answer_as_locked(one: httpx.Client) -> None:
+def test_readiness_says_what_runs_and_what_its_models_answer_to_their_examples(
+    one: httpx.Client, recommender: Recommender
+) -> None:
     answer = one.get("/readyz").json()
     assert answer["ready"] is True
     assert answer["digest"] == f"sha256:{1:064x}"
-    assert {key: model["smoke_ok"] for key, model in answer["models"].items()} == {
-        "embedder": True,
-        "reranker": True,
-    }
+    assert set(answer["models"]) == {"embedder", "reranker"}
+    for key, model in answer["models"].items():
+        folder = recommender.releases["v0.0.1"].model_cache / short(model["digest"])
+        recorded = smoke_of(folder)
+        assert recorded is not None
+        assert differences(recorded.output, model["smoke"]) == (), key
 
 
 def test_accepted_feedback_is_in_both_tables_and_changes_what_is_recommended(

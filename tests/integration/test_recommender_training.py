@@ -10,7 +10,8 @@ from mlops_sdk.errors import AuthError, UnreachableError
 from mlops_sdk.registry.client import Registry
 from mlops_sdk.registry.compare import compare
 from mlops_sdk.registry.load import load
-from mlops_sdk.registry.smoke import predict
+from mlops_sdk.registry.smoke import predict, read_example
+from mlops_sdk.registry.smoke import run as smoke_of
 from mlops_sdk.release.manifest import ModelRef
 from mlops_sdk.runtime.settings import ModelPin
 from pipelines.recommender import registering, steps
@@ -94,15 +95,22 @@ def test_training_again_trains_nothing(
 
 
 def test_a_fit_is_the_same_again(
-    recommender_source: SecretStr, recommender_versions: dict[tuple[str, int], ModelPin]
+    mlflow_server: MlflowServer,
+    recommender_source: SecretStr,
+    recommender_versions: dict[tuple[str, int], ModelPin],
 ) -> None:
     dataset = steps.read_dataset(recommender_source)
     for recipe in steps.RECIPES:
         trained = steps.train(recipe, dataset)
         pin = recommender_versions[recipe.model, recipe.version]
-        assert pin.smoke is not None
+        recorded = smoke_of(
+            Registry(mlflow_server.uri).download(
+                pin.name, pin.version, pin.digest, mlflow_server.folder / "cache"
+            )
+        )
+        assert recorded is not None
         answers = getattr(trained.model, trained.answer)(trained.example).tolist()
-        assert compare(pin.smoke.output, answers)
+        assert compare(recorded.output, answers)
 
 
 def test_the_second_versions_are_better_at_what_they_are_for(recommender_source: SecretStr) -> None:
@@ -119,9 +127,10 @@ def test_registered_models_load_without_mlflow_and_answer_one_row_a_row(
         folder = Registry(mlflow_server.uri).download(
             name, pin.version, pin.digest, mlflow_server.folder / "cache"
         )
-        assert pin.smoke is not None
-        answers = predict(load(folder), pin.smoke.input)
-        assert len(answers) == len(pin.smoke.input)
+        example = read_example(folder)
+        assert example is not None
+        answers = predict(load(folder), example)
+        assert len(answers) == len(example)
         if name == "movie-embedder":
             assert {len(answer) for answer in answers if isinstance(answer, list)} == {64}
 

@@ -32,7 +32,6 @@ from mlops_sdk.ledger.install import LOGIN_ROLES, install
 from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.platform.programs import Place, router
 from mlops_sdk.registry.client import Registry
-from mlops_sdk.registry.smoke import run as smoke_of
 from mlops_sdk.release.tables import TableSpec
 from mlops_sdk.runtime.passwords import derive
 from mlops_sdk.runtime.settings import BuildOrder, BuildSettings, ModelPin, ServiceSettings
@@ -163,7 +162,7 @@ def recommender_versions(
         )
         fetched = registry.fetch(recipe.model, version, mlflow_server.folder / "cache")
         pins[recipe.model, recipe.version] = ModelPin(
-            name=recipe.model, version=version, digest=fetched.digest, smoke=smoke_of(fetched.folder)
+            name=recipe.model, version=version, digest=fetched.digest
         )
     return pins
 

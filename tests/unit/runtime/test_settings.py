@@ -8,7 +8,6 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from mlops_sdk.errors import InputError, NotFoundError
-from mlops_sdk.release.lock import Smoke
 from mlops_sdk.runtime import env_file, reference, render
 from mlops_sdk.runtime.keys import BY_FIELD, BY_NAME, KEYS, of_layer
 from mlops_sdk.runtime.settings import (
@@ -37,9 +36,7 @@ ENVIRONMENT = {
     "MLOPS_ROUTER_URL": "http://127.0.0.1:8080",
     "MLOPS_MODEL_CACHE": "/srv/models",
 }
-MODELS = {
-    "embedder": ModelPin(name="movie-embedder", version=1, digest=DIGEST, smoke=Smoke(input=[], output=[]))
-}
+MODELS = {"embedder": ModelPin(name="movie-embedder", version=1, digest=DIGEST)}
 RELEASE = {
     "MLOPS_RELEASE": "v0.0.1",
     "MLOPS_RELEASE_DIGEST": DIGEST,

@@ -1,3 +1,57 @@
-"""Release code, models and state together, and roll all three back together."""
+"""Release code, models and state together, and roll all three back together.
+
+The names below are the SDK's public API, for CI scripts and notebooks; what they do is in their own modules.
+Importing this package imports none of them: each is loaded when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlops_sdk.release.manifest_file import load_manifest
+    from mlops_sdk.release.project import Project, load_project
+    from mlops_sdk.rollout.ask import at, doctor, history, status
+    from mlops_sdk.rollout.bring_up import bring_up
+    from mlops_sdk.rollout.deploy import deploy, plan_deploy
+    from mlops_sdk.rollout.locking import lock_manifest
+    from mlops_sdk.rollout.rollback import Rollback
 
 __version__ = "0.1.0"
+
+_WHERE = {
+    "Project": "release.project",
+    "Rollback": "rollout.rollback",
+    "at": "rollout.ask",
+    "bring_up": "rollout.bring_up",
+    "deploy": "rollout.deploy",
+    "doctor": "rollout.ask",
+    "history": "rollout.ask",
+    "load_manifest": "release.manifest_file",
+    "load_project": "release.project",
+    "lock_manifest": "rollout.locking",
+    "plan_deploy": "rollout.deploy",
+    "status": "rollout.ask",
+}
+
+__all__ = [
+    "Project",
+    "Rollback",
+    "__version__",
+    "at",
+    "bring_up",
+    "deploy",
+    "doctor",
+    "history",
+    "load_manifest",
+    "load_project",
+    "lock_manifest",
+    "plan_deploy",
+    "status",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a name of the public API from its module (PEP 562)."""
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)

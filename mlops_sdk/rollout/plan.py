@@ -130,6 +130,10 @@ def _steps(lock: Lock, observed: Observed, keep: int, intent: Intent) -> Iterabl
         for name, table in _tables(lock):
             yield _table_step(name, table, lock, observed)
         yield Up(lock.release, digest)
+    elif intent is Intent.DEPLOY and not is_live:
+        # Nothing of the release is missing; but what waits in the platform must be seen before the handover. A
+        # rollback does not wait for that.
+        yield Up(lock.release, digest)
     yield Verify(lock.release, digest)
     if not is_live or not observed.routed:
         source = observed.live.release if observed.live and not is_live else ""

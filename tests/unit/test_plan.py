@@ -164,6 +164,13 @@ def test_a_live_release_that_the_router_does_not_follow_yet_is_handed_over_again
     assert Handover("v0.0.1", FIRST.digest, "", "") in plan.steps
 
 
+def test_a_kept_release_is_deployed_again_without_its_tables_but_not_without_a_look_at_the_platform() -> None:
+    seen = replace(SECOND_IS_LIVE, live=binding_of(FIRST, 1), live_lock=FIRST)
+    plan = build_plan(SECOND, seen, keep=3)
+
+    assert [type(step) for step in plan.steps] == [Up, Verify, Handover, Record]
+
+
 def test_a_rollback_to_a_warm_release_verifies_and_hands_over_and_names_what_it_leaves() -> None:
     plan = build_plan(FIRST, SECOND_IS_LIVE, keep=3, intent=Intent.ROLLBACK)
 

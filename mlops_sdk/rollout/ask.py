@@ -113,7 +113,7 @@ def _recorded(session: Session) -> dict[str, Any]:
 def _slot(digest: str, live: str | None, present: set[str]) -> str:
     if digest == live:
         return "current"
-    return "next" if digest in present else "-"
+    return "kept" if digest in present else "-"
 
 
 def at(project: Project, address: str) -> dict[str, Any]:

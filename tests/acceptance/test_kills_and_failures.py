@@ -12,7 +12,8 @@ from mlops_sdk.rollout import steps
 from tests.support.clone import Clone, await_true
 from tests.support.kills import kill_when
 
-pytestmark = pytest.mark.timeout(400)
+# One clone and its platform serve the tests of a group, so they run in one process, file after file.
+pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("acceptance-kills")]
 
 # How each step begins in the progress, and seconds to let it work before the kill: at its start, and inside.
 # One command is killed at the first of them, run again and killed at the next, until it is let through.

@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.clone import Clone
 
-pytestmark = pytest.mark.timeout(200)
+# One clone and its platform serve the tests of a group, so they run in one process, file after file.
+pytestmark = [pytest.mark.timeout(200), pytest.mark.xdist_group("acceptance")]
 
 TEN_FAULTS = """\
 schema: 2

@@ -34,13 +34,13 @@ lint: venv
 	.venv/bin/lint-imports
 
 test: setup lint
-	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup tests
+	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder tests
 
 test-fast: setup lint
-	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup tests --ignore tests/acceptance
+	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder tests --ignore tests/acceptance
 
 test-slow: setup
-	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup -m slow tests
+	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder -m slow tests
 
 bench: setup
 	.venv/bin/python -m tools.bench

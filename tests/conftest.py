@@ -1,4 +1,7 @@
-"""Fixtures that every level of tests may ask for."""
+"""Fixtures that every level of tests may ask for, and which tests run in one process."""
+
+from pathlib import PurePath
+from typing import Any
 
 import pytest
 
@@ -16,3 +19,26 @@ pytest_plugins = [
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--update-golden` writes golden files anew instead of comparing with them."""
     parser.addoption("--update-golden", action="store_true", help="write golden files anew")
+
+
+# Files that share what is slow to start, by the words that their names begin with. All others stand alone.
+_TOGETHER = {
+    "test_release_and_back": "a clone with models",
+    "test_wrong_input": "a clone with models",
+    "test_registry": "MLflow",
+    "test_recommender": "MLflow",
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each process whole files, or whole groups of files, in the order in which they were collected."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByWhatTheyShare(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = PurePath(nodeid.split("::", 1)[0])
+            shared = [group for prefix, group in _TOGETHER.items() if path.name.startswith(prefix)]
+            return shared[0] if shared else str(path)
+
+    return ByWhatTheyShare(config, log)

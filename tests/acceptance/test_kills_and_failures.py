@@ -12,8 +12,7 @@ from mlops_sdk.rollout import steps
 from tests.support.clone import Clone, await_true
 from tests.support.kills import kill_when
 
-# One clone and its platform serve the tests of a group, so they run in one process, file after file.
-pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("acceptance-kills")]
+pytestmark = pytest.mark.timeout(400)
 
 # How each step begins in the progress, and seconds to let it work before the kill: at its start, and inside.
 # One command is killed at the first of them, run again and killed at the next, until it is let through.

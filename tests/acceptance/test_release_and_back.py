@@ -13,8 +13,7 @@ from tests.support.clone import ROOT, Clone, await_true
 from tests.support.kills import kill_when
 from tools.demo.client import AskingClient
 
-# One clone and its platform serve the tests of a group, so they run in one process, file after file.
-pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("acceptance")]
+pytestmark = pytest.mark.timeout(400)
 TITLES = {
     str(film["Title"])
     for film in json.loads((ROOT / "pipelines" / "recommender" / "data" / "movies.json").read_text())

@@ -9,8 +9,7 @@ import pytest
 
 from tests.support.clone import Clone
 
-# One clone and its platform serve the tests of a group, so they run in one process, file after file.
-pytestmark = [pytest.mark.timeout(200), pytest.mark.xdist_group("acceptance")]
+pytestmark = pytest.mark.timeout(200)
 
 TEN_FAULTS = """\
 schema: 2

@@ -13,8 +13,6 @@ from mlops_sdk.errors import MlopsError
 from mlops_sdk.platform.checkout import ensure_python
 from mlops_sdk.platform.dependencies import DependencyError, ensure, link
 
-pytestmark = pytest.mark.xdist_group("dependencies")  # what they start is started once
-
 ROOT = Path(__file__).parents[2]
 
 

@@ -18,8 +18,6 @@ from mlops_sdk.stack import leash
 from mlops_sdk.stack.drive import Stack
 from tests.support.small_stack import SmallStack
 
-pytestmark = pytest.mark.xdist_group("engine")
-
 DRIVER = """
 import sys
 from pathlib import Path

@@ -13,8 +13,6 @@ from mlops_sdk.registry.smoke import run as smoke_of
 from mlops_sdk.release.digest import short
 from tests.support.recommender import Recommender, RunningService
 
-pytestmark = pytest.mark.xdist_group("mlflow")  # what they start is started once
-
 USER = 7
 _new_users = count(1_000_001)
 

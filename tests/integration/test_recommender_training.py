@@ -20,8 +20,6 @@ from pipelines.recommender.source import load_source
 from tests.support.mlflow_server import MlflowServer
 from tests.support.postgres import PostgresDatabase, PostgresServer
 
-pytestmark = pytest.mark.xdist_group("mlflow")  # what they start is started once
-
 FILMS = read_films()
 
 

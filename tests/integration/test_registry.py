@@ -22,8 +22,6 @@ from mlops_sdk.registry.smoke import predict, run
 from mlops_sdk.release.manifest import ModelRef
 from tests.support.mlflow_server import MlflowServer
 
-pytestmark = pytest.mark.xdist_group("mlflow")  # one server for all of them
-
 # In a process of its own, so that this one can be seen to do without mlflow.
 _REGISTER = """
 import sys, mlflow, pandas as pd

@@ -38,6 +38,7 @@ def test_after_an_update_there_is_nothing_to_do(small_stack: SmallStack) -> None
     assert small_stack.pids() == before
 
 
+@pytest.mark.slow
 def test_a_stopped_process_is_seen_by_preview_and_refresh_and_started_by_an_update(
     small_stack: SmallStack,
 ) -> None:
@@ -73,6 +74,7 @@ def test_a_changed_file_is_seen_and_written_anew(small_stack: SmallStack) -> Non
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 def test_a_removed_file_comes_back(small_stack: SmallStack) -> None:
     path = small_stack.folder / "env" / "environment.env"
     path.unlink()
@@ -111,6 +113,7 @@ def test_the_master_key_is_plain_in_its_file_only(small_stack: SmallStack) -> No
     assert [path.name for path in files if key.encode() in path.read_bytes()] == ["environment.env"]
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_told_without_a_traceback_and_names_who_has_it(small_stack: SmallStack) -> None:
     small_stack.supervisor.stop("second")
     port = small_stack.stack.config.read()["config"]["mlops-sdk:ports"]["prefect"]
@@ -122,6 +125,7 @@ def test_a_taken_port_is_told_without_a_traceback_and_names_who_has_it(small_sta
     small_stack.stack.up()
 
 
+@pytest.mark.slow
 def test_a_kill_of_the_driver_leaves_no_engine_and_the_next_update_heals(small_stack: SmallStack) -> None:
     session, driver = interrupted_update(small_stack)
     driver.kill()

@@ -17,7 +17,10 @@ def at(
     ],
     output: Output = Form.table,
 ) -> None:
-    """Show which release was live at an address: an entry, a number of releases ago, or a time."""
+    """Show what was live at an address.
+
+    Show which release was live at an address: an entry, a number of releases ago, or a time.
+    """
     from mlops_sdk.release.project import load_project
     from mlops_sdk.rollout.ask import at as ask
 

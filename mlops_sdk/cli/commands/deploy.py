@@ -32,7 +32,10 @@ def deploy(
     quiet: Quiet = False,
     timeout_s: TimeoutS = 3600.0,
 ) -> None:
-    """Lock a manifest, show the plan, build what is missing, bring the release up, verify it, and hand over to it."""
+    """Make a release live.
+
+    Lock a manifest, show the plan, build what is missing, bring the release up, verify it, and hand over to it.
+    """
     from mlops_sdk.release.project import load_project
     from mlops_sdk.rollout.deploy import deploy as run
 

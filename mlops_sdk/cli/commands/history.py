@@ -16,7 +16,10 @@ def history(
     ] = False,
     output: Output = Form.table,
 ) -> None:
-    """Show what was live when, newest first."""
+    """Show what was live when.
+
+    Show what was live when, newest first.
+    """
     from mlops_sdk.release.project import load_project
     from mlops_sdk.rollout.ask import history as ask
 

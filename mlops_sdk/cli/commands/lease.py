@@ -7,9 +7,7 @@ import typer
 from mlops_sdk.cli.options import Environment, Form, Output
 from mlops_sdk.cli.output import emit, say
 
-app = typer.Typer(
-    help="The lease that lets one deployer at a time change an environment.", no_args_is_help=True
-)
+app = typer.Typer(help="Show or break the lease of a deployer.", no_args_is_help=True)
 
 
 @app.command("show")

@@ -16,7 +16,10 @@ def lock(
     output: Output = Form.table,
     quiet: Quiet = False,
 ) -> None:
-    """Resolve every ref and alias of a manifest and write FILE's lock beside it. An existing lock is used as it is."""
+    """Resolve a manifest into its lock.
+
+    Resolve every ref and alias of a manifest and write FILE's lock beside it. An existing lock is used as it is.
+    """
     from mlops_sdk.release.lock_file import lock_path
     from mlops_sdk.release.project import load_project
     from mlops_sdk.rollout.locking import lock_manifest

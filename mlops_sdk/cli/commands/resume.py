@@ -5,7 +5,10 @@ from mlops_sdk.cli.output import emit, say
 
 
 def resume(environment: Environment, reason: Reason = "", output: Output = Form.table) -> None:
-    """End the hold of an environment, so that releases can be deployed again."""
+    """End the hold of an environment.
+
+    End the hold of an environment, so that releases can be deployed again.
+    """
     from mlops_sdk.release.project import load_project
     from mlops_sdk.rollout.session import open_session
 

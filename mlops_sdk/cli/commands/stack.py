@@ -7,7 +7,7 @@ import typer
 from mlops_sdk.cli.options import Environment, Form, Output
 from mlops_sdk.cli.output import emit, say
 
-app = typer.Typer(help="What bare `pulumi` needs, and stack config from the ledger.", no_args_is_help=True)
+app = typer.Typer(help="Pulumi's own view of an environment.", no_args_is_help=True)
 
 
 @app.command("env")

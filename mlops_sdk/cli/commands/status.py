@@ -5,7 +5,9 @@ from mlops_sdk.cli.output import emit, say, table
 
 
 def status(environment: Environment, output: Output = Form.table) -> None:
-    """Show the live release, the releases that are kept, the platform's processes and addresses.
+    """Show what is live and what runs.
+
+    Show the live release, the releases that are kept, the platform's processes and addresses.
 
     Ends with 1 if Postgres, which knows of releases, does not answer.
     """

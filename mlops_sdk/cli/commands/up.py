@@ -5,7 +5,10 @@ from mlops_sdk.cli.output import emit, reporter, say
 
 
 def up(environment: Environment, output: Output = Form.table, quiet: Quiet = False) -> None:
-    """Bring an environment up: `pulumi up` of its stack, made from the example where it does not exist yet."""
+    """Bring an environment up.
+
+    Bring an environment up: `pulumi up` of its stack, made from the example where it does not exist yet.
+    """
     from mlops_sdk.release.project import load_project
     from mlops_sdk.rollout.bring_up import bring_up
 

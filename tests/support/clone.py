@@ -163,7 +163,8 @@ def make_clone(folder: Path) -> Clone:
     _git(["clone", "--quiet", "--no-hardlinks", str(ROOT), str(root)], ROOT)
     clone = Clone(root)
     changed = _git(["ls-files", "--modified", "--others", "--exclude-standard", "-z"], ROOT).split("\0")
-    for name in filter(None, changed):
+    # Locks that a demo made here name models of this checkout's own environment.
+    for name in (name for name in changed if name and not name.endswith(".lock.yaml")):
         source, target = ROOT / name, root / name
         if source.exists():
             target.parent.mkdir(parents=True, exist_ok=True)

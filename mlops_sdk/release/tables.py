@@ -80,6 +80,17 @@ class UniqueSpec(Value):
     columns: tuple[str, ...]
 
 
+class ReplaySpec(Value):
+    """How the rows of a `rederive` table follow from a shared table's.
+
+    `statement` is one SQL statement that changes the forked table, named without a pg_schema, from relation
+    `replayed`: the shared table's rows that were not replayed yet.
+    """
+
+    source: str
+    statement: str
+
+
 class TableSpec(Value):
     """One declared table. What belongs to other kinds than its own is empty."""
 
@@ -98,7 +109,10 @@ class TableSpec(Value):
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
     # forked: what a rollback does with rows written meanwhile, and who may write while traffic shifts
     policy: Policy | None = None
-    writer: str = "current"
+    replay: ReplaySpec | None = None  # policy `rederive` only
+    writer: str = "current"  # or `entity:COLUMN`, a column of the primary key
+    # derived and forked: how long the janitor keeps it after the last release that uses it is unreferenced
+    retention_s: int = 0
 
     def column(self, name: str) -> ColumnSpec:
         """The column of that name. Raises KeyError if there is none."""

@@ -5,6 +5,16 @@ each in a process of the release's own checkout.
 """
 
 from mlops_sdk.state.context import Batch, BuildContext
-from mlops_sdk.state.declare import Derived, Forked, Shared, Source, State
+from mlops_sdk.state.declare import Derived, Entity, Forked, Rederive, Shared, Source, State
 
-__all__ = ["Batch", "BuildContext", "Derived", "Forked", "Shared", "Source", "State"]
+__all__ = [
+    "Batch",
+    "BuildContext",
+    "Derived",
+    "Entity",
+    "Forked",
+    "Rederive",
+    "Shared",
+    "Source",
+    "State",
+]

@@ -11,12 +11,11 @@ It must not look into a table: `describe` does.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import sqlalchemy
-
-    from mlops_sdk.release.tables import Policy
 
 Builder = str | Callable[..., Any]
 
@@ -39,7 +38,8 @@ class Derived:
 
     `builder` is a function of a BuildContext that yields batches of rows, or its `package.module:function`.
     `models` are keys of the manifest's models, `tables` derived tables of the same state. `parameters` are
-    names of the manifest's parameters, or a mapping of constants.
+    names of the manifest's parameters, or a mapping of constants. `retention` is how long the janitor keeps
+    the table after the last release that uses it is unreferenced.
     """
 
     table: "sqlalchemy.Table" = field(kw_only=False)
@@ -48,19 +48,43 @@ class Derived:
     tables: Sequence[str] = ()
     sources: Sequence[Source] = ()
     parameters: Sequence[str] | Mapping[str, Any] = ()
+    retention: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True)
+class Rederive:
+    """A rollback policy: the table's rows follow from rows of a shared table, which are replayed.
+
+    `statement` is one SQL statement that changes the forked table, named without a pg_schema, from relation
+    `replayed`: the rows of shared table `source` that were not replayed yet. It runs once for each window of
+    transactions, whole.
+    """
+
+    source: str
+    statement: str
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A writer: while traffic shifts, an entity's writes move with its bucket. `column` is in the key."""
+
+    column: str
 
 
 @dataclass(frozen=True)
 class Forked:
     """A table that the service writes; each release has its own copy.
 
-    `policy` says what a rollback does with rows written meanwhile: `carry` copies them back. `writer` says
-    who may write while traffic shifts: `current` is the live release alone.
+    `policy` says what a rollback does with rows written meanwhile: `carry` copies them back, `discard` lists
+    them in the loss table and leaves the target as it was, `Rederive` replays a shared table. `writer` says
+    who may write while traffic shifts: `current` is the live release alone. `retention` is how long the
+    janitor keeps a fork after its release is unreferenced.
     """
 
     table: "sqlalchemy.Table"
-    policy: "Policy" = "carry"
-    writer: str = "current"
+    policy: 'Literal["carry", "discard"] | Rederive' = "carry"
+    writer: 'Literal["current"] | Entity' = "current"
+    retention: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,14 @@ from mlops_sdk.release.tables import (
     ForeignKeySpec,
     IndexColumn,
     IndexSpec,
+    ReplaySpec,
     SourceSpec,
     TableSpec,
     UniqueSpec,
 )
 from mlops_sdk.state.check import check
 from mlops_sdk.state.closure import builder_spec
-from mlops_sdk.state.declare import Builder, Declared, Derived, Forked, Shared, State
+from mlops_sdk.state.declare import Builder, Declared, Derived, Entity, Forked, Rederive, Shared, State
 
 _TIMEOUT_S = 120
 
@@ -99,10 +100,21 @@ def _table_spec(declared: Declared, root: Path) -> TableSpec:
                 tables=tuple(declared.tables),
                 sources=tuple(SourceSpec(name=s.name, watermark=s.watermark) for s in declared.sources),
                 parameters=_parameters(declared.parameters),
+                retention_s=int(declared.retention.total_seconds()),
                 **common,
             )
         case Forked():
-            return TableSpec(kind="forked", policy=declared.policy, writer=declared.writer, **common)
+            policy, writer = declared.policy, declared.writer
+            return TableSpec(
+                kind="forked",
+                policy="rederive" if isinstance(policy, Rederive) else policy,
+                replay=ReplaySpec(source=policy.source, statement=policy.statement)
+                if isinstance(policy, Rederive)
+                else None,
+                writer=f"entity:{writer.column}" if isinstance(writer, Entity) else writer,
+                retention_s=int(declared.retention.total_seconds()),
+                **common,
+            )
         case Shared():
             return TableSpec(kind="shared", **common)
 

@@ -17,7 +17,7 @@ from mlops_sdk.release.tables import TableSpec
 SCHEME = 1  # of the inputs below; a change of meaning needs a new number
 PGVECTOR = "0.8"  # major.minor: an index built by another one is another index
 _LENGTH = 26
-_NOT_DECLARATION = {"builder", "models", "tables", "sources", "parameters"}
+_NOT_DECLARATION = {"builder", "models", "tables", "sources", "parameters", "retention_s"}
 
 
 def fingerprints(lock: Lock, watermarks: Mapping[str, str], *, pgvector: str = PGVECTOR) -> dict[str, str]:

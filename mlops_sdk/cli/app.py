@@ -17,6 +17,7 @@ from mlops_sdk.cli.commands import (
     resume,
     rollback,
     stack,
+    state,
     status,
     up,
 )
@@ -58,5 +59,6 @@ app.command("status")(status.status)
 app.command("history")(history.history)
 app.command("at")(at.at)
 app.command("doctor")(doctor.doctor)
+app.add_typer(state.app, name="state")
 app.add_typer(stack.app, name="stack")
 app.add_typer(lease.app, name="lease")

@@ -7,14 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from mlops_sdk.errors import InputError, NotFoundError
-from mlops_sdk.ledger import address as addresses
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.apply import Run
 from mlops_sdk.rollout.deploy import execute
+from mlops_sdk.rollout.named import named_digest
 from mlops_sdk.rollout.observe import observe
 from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.plan import Intent, build_plan
@@ -87,7 +86,7 @@ def find_target(session: Session, to: str) -> Lock:
     Raises NotFoundError when there is none, or none by that name.
     """
     ledger = session.ledger
-    digest = _resumed(session) if not to else _named(session, to)
+    digest = _resumed(session) if not to else named_digest(session, to)
     if digest is None:
         live = ledger.pointer().digest
         digest = ledger.last_verified_before(live) if live else None
@@ -106,24 +105,6 @@ def _resumed(session: Session) -> str | None:
     if intent is None or intent.details.get("intent") != Intent.ROLLBACK:
         return None
     return str(intent.details["digest"])
-
-
-def _named(session: Session, to: str) -> str:
-    ledger = session.ledger
-    for binding in ledger.bindings(retired=True):
-        if to in (binding.release, binding.digest) or binding.digest.startswith(f"sha256:{to}"):
-            return binding.digest
-    try:
-        parsed = addresses.parse(to, now=datetime.now(UTC))
-    except InputError as error:
-        raise NotFoundError(
-            f"{session.environment} has no release {to!r}",
-            remedy=f"`mlops history {session.environment}` shows what was live",
-        ) from error
-    entry = ledger.resolve(parsed)
-    if entry is None or entry.digest is None:
-        raise NotFoundError(f"nothing was live at {to}", where=session.environment)
-    return entry.digest
 
 
 def _losses(session: Session, target: Lock) -> LossPreview | None:

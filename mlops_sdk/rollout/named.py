@@ -1,0 +1,26 @@
+"""Which release a person means: a tag, a digest or its beginning, or an address. It only reads."""
+
+from datetime import UTC, datetime
+
+from mlops_sdk.errors import InputError, NotFoundError
+from mlops_sdk.ledger import address as addresses
+from mlops_sdk.rollout.session import Session
+
+
+def named_digest(session: Session, name: str) -> str:
+    """Return the digest of the release that `name` means, retired ones too. Raises NotFoundError."""
+    ledger = session.ledger
+    for binding in ledger.bindings(retired=True):
+        if name in (binding.release, binding.digest) or binding.digest.startswith(f"sha256:{name}"):
+            return binding.digest
+    try:
+        parsed = addresses.parse(name, now=datetime.now(UTC))
+    except InputError as error:
+        raise NotFoundError(
+            f"{session.environment} has no release {name!r}",
+            remedy=f"`mlops history {session.environment}` shows what was live",
+        ) from error
+    entry = ledger.resolve(parsed)
+    if entry is None or entry.digest is None:
+        raise NotFoundError(f"nothing was live at {name}", where=session.environment)
+    return entry.digest

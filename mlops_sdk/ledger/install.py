@@ -19,9 +19,9 @@ SCHEMA_VERSION = 1
 LEASE_TIME_S = 60
 
 # Roles that log in, each with a password of its own.
-LOGIN_ROLES = ("mlflow", "source_owner", "source_reader", "sdk", "sdk_builder")
-# Roles that own or carry; nobody logs in as them.
-_OTHER_ROLES = ("ledger_owner", "sdk_owner", "sdk_app", "sdk_carry")
+LOGIN_ROLES = ("mlflow", "source_owner", "source_reader", "sdk")
+# Roles that own or carry, or that others are members of; nobody logs in as them.
+_OTHER_ROLES = ("ledger_owner", "sdk_owner", "sdk_app", "sdk_carry", "sdk_builder")
 # schema: owner
 _SCHEMAS = {
     "mlops": "ledger_owner",
@@ -102,10 +102,11 @@ def _roles(conn: Connection, passwords: Mapping[str, SecretStr]) -> None:
         )
     for statement in (
         "ALTER ROLE sdk CREATEROLE",
+        "ALTER ROLE sdk_builder NOLOGIN PASSWORD NULL",  # each build logs in as a role of its own
         # A deployer that hangs inside a transaction must not outlive its lease.
         f"ALTER ROLE sdk SET idle_in_transaction_session_timeout = '{LEASE_TIME_S}s'",
         "GRANT sdk_owner TO sdk WITH SET TRUE, INHERIT TRUE",
-        "GRANT sdk_builder TO sdk WITH SET TRUE, INHERIT TRUE",
+        "GRANT sdk_builder TO sdk WITH ADMIN TRUE, SET FALSE, INHERIT FALSE",
         "GRANT sdk_carry TO sdk WITH SET TRUE, INHERIT FALSE",
         "GRANT sdk_app TO sdk WITH ADMIN TRUE, SET FALSE, INHERIT FALSE",
         # To name who blocks a cutover.
@@ -152,8 +153,8 @@ def _app_database(conn: Connection, app_database: str, environment: str) -> None
     conn.execute("CREATE EXTENSION IF NOT EXISTS vector SCHEMA sdk_ext")
     conn.execute("GRANT USAGE ON SCHEMA sdk_ext TO sdk, sdk_owner, sdk_app, sdk_carry, sdk_builder")
     conn.execute("GRANT USAGE ON SCHEMA shared TO sdk, sdk_app, sdk_carry")
-    conn.execute("GRANT USAGE ON SCHEMA store TO sdk_carry")
-    conn.execute("GRANT USAGE, CREATE ON SCHEMA store TO sdk_builder")
+    conn.execute("GRANT USAGE ON SCHEMA store TO sdk_carry, sdk_builder")
+    conn.execute("REVOKE CREATE ON SCHEMA store FROM sdk_builder")
     conn.execute("SET LOCAL ROLE ledger_owner")
     for file in sorted(files("mlops_sdk.ledger").joinpath("schema").iterdir(), key=lambda item: item.name):
         if file.name.endswith(".sql"):

@@ -6,11 +6,13 @@ Two deployers of one fingerprint: one builds, the other waits and uses what it b
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from mlops_sdk.errors import DeadlineError, MlopsError
+from mlops_sdk.ledger.database import LeaseToken
 from mlops_sdk.rollout.child import ReleaseCode
 from mlops_sdk.rollout.flow_runs import FlowJob, Prefect
 from mlops_sdk.rollout.locking import release_code
@@ -22,7 +24,6 @@ from mlops_sdk.state import build
 if TYPE_CHECKING:
     from mlops_sdk.rollout.apply import Run
 
-BUILDER_ROLE = "sdk_builder"
 WORK_POOL = "mlops"
 BUILD_FLOW = "mlops_sdk/state/build_flow.py:build_table"
 WAIT_FOR_OTHERS_S = 1.0
@@ -34,24 +35,54 @@ def build_table(run: Run, table: str) -> None:
     Raises what the builder said, DeadlineError when the run's time is over.
     """
     session = run.session
-    conninfo = session.operator.operator_url
-    fingerprint = run.binding().fingerprints[table]
     code = release_code(session.project, run.lock.code.commit, session.report)
+    sealed = build_or_wait(
+        session.operator.operator_url,
+        session.environment,
+        run.lock.digest,
+        table,
+        run.binding().fingerprints[table],
+        lease=run.lease.token,
+        master_key=session.operator.master_key,
+        start=lambda order: _run_flow(run, order, code),
+        left_s=run.left_s,
+        report=lambda line: session.report(Note(line)),
+    )
+    session.report(Note(f"sealed {sealed.physical}: {sealed.rows:,} rows"))
+
+
+def build_or_wait(
+    conninfo: SecretStr,
+    environment: str,
+    digest: str,
+    table: str,
+    fingerprint: str,
+    *,
+    lease: LeaseToken,
+    master_key: SecretStr,
+    start: Callable[[BuildOrder], None],
+    left_s: Callable[[], float],
+    report: Callable[[str], None],
+) -> build.BuildStatus:
+    """Have a derived table built and seal it: by `start`, which returns once the builder has ended, or by others.
+
+    While another deployer's builder is alive it is waited for; if that dies, this one goes on. Raises what
+    `start` raises, DeadlineError when `left_s` is over.
+    """
     while True:
-        order = build.prepare(conninfo, session.environment, run.lock.digest, table, lease=run.lease.token)
+        order = build.prepare(conninfo, environment, digest, table, lease=lease, master_key=master_key)
         if order is not None:
-            _run_flow(run, order, code)
+            start(order)
         found = build.status(conninfo, fingerprint)
-        if found is None or (order is not None and found.state not in ("loaded", "sealed")):
-            raise MlopsError(f"the build of {table} ended without loading it", where=session.environment)
-        if found.state in ("loaded", "sealed"):
-            break
-        session.report(Note(f"another builder works on {table}: {found.rows:,} rows so far"))
-        if run.left_s() < WAIT_FOR_OTHERS_S:
+        if found is not None and found.state in ("loaded", "sealed"):
+            return build.seal(conninfo, fingerprint, lease=lease)
+        if found is None or order is not None:
+            raise MlopsError(f"the build of {table} ended without loading it", where=environment)
+        of = f" of {found.total:,}" if found.total is not None else ""
+        report(f"another builder works on {table}: {found.rows:,}{of} rows so far")
+        if left_s() < WAIT_FOR_OTHERS_S:
             raise DeadlineError(f"another builder of {table} did not end in time")
         time.sleep(WAIT_FOR_OTHERS_S)
-    sealed = build.seal(conninfo, fingerprint, lease=run.lease.token)
-    session.report(Note(f"sealed {sealed.physical}: {sealed.rows:,} rows"))
 
 
 def _run_flow(run: Run, order: BuildOrder, code: ReleaseCode) -> None:
@@ -85,16 +116,15 @@ def job_variables(code: ReleaseCode, layer: str) -> dict[str, str]:
 
 
 def _settings(run: Run, order: BuildOrder) -> BuildSettings:
-    """What the builder is told: the environment, the release, and the builder's own role."""
+    """What the builder is told: the environment, the release, and the attempt's own role."""
     session, lock = run.session, run.lock
-    master_key: SecretStr = session.operator.master_key
     return BuildSettings(
         **dict(session.settings),
         release=lock.release,
         release_digest=lock.digest,
         commit=lock.code.commit,
-        database_user=BUILDER_ROLE,
-        database_password=derive(master_key, BUILDER_ROLE),
+        database_user=order.role,
+        database_password=derive(session.operator.master_key, order.role),
         state=lock.state.entry if lock.state else None,
         models={
             key: ModelPin(name=model.name, version=model.version, digest=model.digest)

@@ -22,6 +22,7 @@ LAST_LOG_LINES_S = 3.0  # a run hands its last lines over a little after its end
 _ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 _FLOW_LOGGER = "prefect.flow_runs"
 _LAST_LINE = "Finished in state"
+_PREFIX = "Flow run encountered an exception: "
 # What Prefect says of its own work: a person who deploys waits for the flow's words.
 _FRAME = (
     "Running ", "Executing deployment step", "Deployment step", "All deployment steps",
@@ -135,6 +136,7 @@ class Prefect:
         if state == "COMPLETED":
             return
         message = (run.get("state") or {}).get("message") or "no message"
+        message = message.removeprefix(_PREFIX)  # then comes what the flow itself raised
         text = f"flow run {run['name']} ended {state.lower()}: {message}"
         if state == "CANCELLED":
             raise CancelledError(text)

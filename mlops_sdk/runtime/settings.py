@@ -32,13 +32,14 @@ class ModelPin(Value):
 class BuildOrder(Value):
     """One build of a derived table.
 
-    `attempt` fences: a build with a lower number can no longer seal. `physical` is the table to fill,
-    `upstreams` maps declared derived tables to the physical ones to read.
+    `attempt` fences: a build with a lower number can write no more. `role` is the attempt's own, `physical` the
+    table to fill, `upstreams` maps declared derived tables to the physical ones to read.
     """
 
     table: str
     fingerprint: str
     attempt: int
+    role: str
     physical: str
     upstreams: dict[str, str] = Field(default_factory=dict)
     watermarks: dict[str, str] = Field(default_factory=dict)

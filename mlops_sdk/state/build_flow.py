@@ -16,6 +16,6 @@ def build_table() -> int:
     logger = get_run_logger()
     order = settings.build
     logger.info("table %s for %s, attempt %d", order.table, settings.release, order.attempt)
-    rows = fill(settings, report=lambda count: logger.info("%s: %d rows", order.table, count))
-    logger.info("table %s is loaded: %d rows", order.table, rows)
+    rows = fill(settings, report=lambda progress: logger.info("%s: %s", order.table, progress))
+    logger.info("table %s is loaded: %d rows, with keys and indexes", order.table, rows)
     return rows

@@ -1,6 +1,9 @@
 """What a builder sees: exactly the models, tables, sources and parameters that its table declares.
 
-Anything else raises. It must not write: the builder yields batches, `fill` stores them.
+Anything else raises; for tables the database refuses too, whatever SQL is sent: the builder's role can read
+declared upstream tables only. Not so for sources (one role reads the whole source database) and models (the
+registry shows all): there the declaration is enforced here alone. It must not write: the builder yields
+batches, `fill` stores them.
 """
 
 import itertools
@@ -39,6 +42,7 @@ class BuildContext:
     def __init__(self, settings: BuildSettings, spec: TableSpec, *, resume_after: str | None = None) -> None:
         self.table = spec.name
         self.resume_after = resume_after
+        self.total_rows: int | None = None
         self._settings = settings
         self._spec = spec
         self._stack = ExitStack()
@@ -57,6 +61,10 @@ class BuildContext:
         """The declared parameters: constants, and the manifest's values for those declared by name."""
         given = self._settings.parameters
         return {name: given[name] if v is None else v for name, v in self._spec.parameters.items()}
+
+    def expect(self, total_rows: int) -> None:
+        """Say how many rows the table will have, those of a killed attempt too: then the time left is shown."""
+        self.total_rows = total_rows
 
     def model(self, key: str) -> Any:
         """The declared model, loaded: `predict(DataFrame)`. Raises PolicyError for another key."""

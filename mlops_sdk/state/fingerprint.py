@@ -6,6 +6,7 @@ can never cause a false reuse.
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -77,12 +78,17 @@ def resolve_parameters(lock: Lock, spec: TableSpec) -> dict[str, Any]:
 
 def physical_name(table: str, fingerprint: str) -> str:
     """The name of a sealed table in schema store: `p_<slug<=24>_<fp26>`, at most 53 bytes."""
-    return f"p_{table[:24]}_{fingerprint}"
+    return f"p_{_slug(table)}_{fingerprint}"
 
 
 def attempt_name(table: str, fingerprint: str, attempt: int) -> str:
-    """The name of the table that one attempt fills."""
-    return f"b_{table[:24]}_{fingerprint}_{attempt}"
+    """The name of the table that one attempt fills: at most 53 bytes and the attempt's digits."""
+    return f"b_{_slug(table)}_{fingerprint}_{attempt}"
+
+
+def _slug(table: str) -> str:
+    """For people only, in one byte a character: the fingerprint makes a name unique."""
+    return re.sub(r"[^a-z0-9_]", "_", table.lower())[:24]
 
 
 def _hash(inputs: Mapping[str, Any]) -> str:

@@ -117,7 +117,7 @@ def test_a_build_goes_on_after_a_kill_and_fences_the_late_builder(releases: Rele
     from mlops_sdk.state.fill import FencedError, fill
 
     releases.lock("v0.0.1", state())
-    digest = releases.bind("v0.0.1").digest
+    releases.bind("v0.0.1")
     started: list[str | None] = []
 
     def builder(context: BuildContext) -> Iterator[Batch]:
@@ -130,16 +130,14 @@ def test_a_build_goes_on_after_a_kill_and_fences_the_late_builder(releases: Rele
                 raise KeyboardInterrupt
             yield Batch([{**row, "embedding": [1, 2, 3, 4]}], cursor=str(row["film_id"]))
 
-    first = build.prepare(releases.conninfo, "local", digest, "content", lease=None)
+    first = releases.order("v0.0.1", "content")
     assert first is not None
     with pytest.raises(KeyboardInterrupt):
         fill(releases.settings("v0.0.1", first), builder)
-    assert (
-        build.prepare(releases.conninfo, "local", digest, "content", lease=None) is None
-    )  # alive by its word
+    assert releases.order("v0.0.1", "content") is None  # alive by its word
     with psycopg.connect(releases.environment.admin.get_secret_value(), autocommit=True) as admin:
         admin.execute("UPDATE mlops.physical SET until = clock_timestamp()")
-    second = build.prepare(releases.conninfo, "local", digest, "content", lease=None)
+    second = releases.order("v0.0.1", "content")
     assert second is not None
     assert second.attempt == 2
     with pytest.raises(FencedError):
@@ -155,8 +153,8 @@ def test_a_build_goes_on_after_a_kill_and_fences_the_late_builder(releases: Rele
 
 def test_a_builder_gets_only_what_its_table_declares(releases: Releases) -> None:
     releases.lock("v0.0.1", state())
-    digest = releases.bind("v0.0.1").digest
-    order = build.prepare(releases.conninfo, "local", digest, "content", lease=None)
+    releases.bind("v0.0.1")
+    order = releases.order("v0.0.1", "content")
     assert order is not None
     spec = releases.locks["v0.0.1"].tables["content"]
     with BuildContext(releases.settings("v0.0.1", order), spec) as context:
@@ -448,7 +446,7 @@ def test_a_builder_that_failed_is_replaced_at_once(releases: Releases) -> None:
     from mlops_sdk.state.fill import fill
 
     releases.lock("v0.0.1", state())
-    digest = releases.bind("v0.0.1").digest
+    releases.bind("v0.0.1")
 
     def wrong(context: BuildContext) -> Iterator[list[dict[str, Any]]]:
         yield [{"film_id": 1, "title": "x", "embedding": [1, 2, 3, 4]}] * 2
@@ -457,7 +455,7 @@ def test_a_builder_that_failed_is_replaced_at_once(releases: Releases) -> None:
         yield [{"film_id": 1}]
 
     for builder, sentence in ((wrong, "break the table's keys"), (odd, "other columns than declared: ")):
-        order = build.prepare(releases.conninfo, "local", digest, "content", lease=None)
+        order = releases.order("v0.0.1", "content")
         assert order is not None
         with pytest.raises(InputError, match=sentence):
             fill(releases.settings("v0.0.1", order), builder)

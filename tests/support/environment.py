@@ -53,7 +53,9 @@ def environment(postgres_database: PostgresDatabase) -> Iterator[Environment]:
     with psycopg.connect(found.admin.get_secret_value(), autocommit=True) as conn:
         # Roles belong to the server: drop what the releases of this test had in this database.
         roles = conn.execute(
-            "SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"rel\\_{found.app}%"]
+            "SELECT rolname FROM pg_roles WHERE rolname LIKE %s OR rolname LIKE 'build\\_'"
+            " || (SELECT oid FROM pg_database WHERE datname = current_database()) || '\\_%%'",
+            [f"rel\\_{found.app}%"],
         ).fetchall()
         for (role,) in roles:
             conn.execute(psycopg.sql.SQL("DROP OWNED BY {0}").format(psycopg.sql.Identifier(role)))

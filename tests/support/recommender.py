@@ -36,9 +36,10 @@ from mlops_sdk.release.tables import TableSpec
 from mlops_sdk.runtime.passwords import derive
 from mlops_sdk.runtime.settings import BuildOrder, BuildSettings, ModelPin, ServiceSettings
 from mlops_sdk.state import ddl
-from mlops_sdk.state.context import BuildContext
+from mlops_sdk.state.context import Batch, BuildContext
 from mlops_sdk.state.describe import describe_state
-from mlops_sdk.state.fill import _text, load_builder
+from mlops_sdk.state.fill import load_builder
+from mlops_sdk.state.load_rows import copy_rows
 from mlops_sdk.traffic.router_files import FileTraffic, prepare_router
 from tests.support.environment import MASTER_KEY
 from tests.support.mlflow_server import MlflowServer
@@ -274,19 +275,14 @@ def _create_tables(admin: SecretStr, releases: dict[str, ServiceSettings]) -> No
 
 
 def _build(connection: psycopg.Connection[Any], settings: ServiceSettings, spec: TableSpec) -> None:
-    order = BuildOrder(table=spec.name, fingerprint="f", attempt=1, physical=spec.name)
+    order = BuildOrder(table=spec.name, fingerprint="f", attempt=1, role="nobody", physical=spec.name)
     values = settings.model_dump(exclude={"pg_schema", "service", "service_port"})
     assert spec.builder
     connection.execute(ddl.create_table("store", spec.name, spec))
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
-        sql.Identifier("store", spec.name), ddl.names(column.name for column in spec.columns)
-    )
     with BuildContext(BuildSettings(**values, build=order), spec) as context:
         for batch in load_builder(spec.builder.entry)(context):
-            rows = getattr(batch, "rows", batch)
-            with connection.cursor() as cursor, cursor.copy(statement) as copy:
-                for row in rows:
-                    copy.write_row([_text(row[column.name], column.type) for column in spec.columns])
+            rows = batch.rows if isinstance(batch, Batch) else batch
+            copy_rows(connection, spec.name, spec, rows)
     connection.execute(ddl.add_primary_key("store", spec.name, f"k_{spec.name}", spec.primary_key))
     for number, index in enumerate(spec.indexes):
         connection.execute(ddl.create_index("store", spec.name, f"i_{spec.name}_{number}", index))

@@ -104,8 +104,8 @@ class Releases:
             release=tag,
             release_digest=lock.digest,
             commit=lock.code.commit,
-            database_user="sdk_builder",
-            database_password=derive(MASTER_KEY, "sdk_builder"),
+            database_user=order.role,
+            database_password=derive(MASTER_KEY, order.role),
             models={
                 k: ModelPin(name=m.name, version=m.version, digest=m.digest) for k, m in lock.models.items()
             },
@@ -113,10 +113,14 @@ class Releases:
             build=order,
         )
 
+    def order(self, tag: str, table: str, *, lease: LeaseToken | None = None) -> BuildOrder | None:
+        """Begin an attempt at a derived table, as a deployer does."""
+        digest = self.locks[tag].digest
+        return build.prepare(self.conninfo, "local", digest, table, lease=lease, master_key=MASTER_KEY)
+
     def build(self, tag: str, table: str, builder: Build) -> build.BuildStatus:
         """Build one derived table in this process, unless it is there."""
-        digest = self.locks[tag].digest
-        order = build.prepare(self.conninfo, "local", digest, table, lease=None)
+        order = self.order(tag, table)
         if order is not None:
             fill(self.settings(tag, order), builder)
         return build.seal(self.conninfo, self.bind(tag).fingerprints[table], lease=None)

@@ -8,7 +8,14 @@ CREATE TABLE IF NOT EXISTS mlops.physical (
     state text NOT NULL DEFAULT 'wanted' CHECK (state IN ('wanted', 'building', 'loaded', 'sealed')),
     attempt int NOT NULL DEFAULT 0,     -- fences: only the highest one may write
     until timestamptz,                  -- a builder that reported is alive until then
+    starter_env text,                   -- whose lease has begun the attempt: until the builder reports, that
+    starter_epoch bigint,               -- lease is its life
+    builder text,                       -- role of the current attempt; dropped with the seal
+    attempt_table text,                 -- what that role fills, in schema store; renamed by the seal
+    finish text[] NOT NULL DEFAULT '{}', -- statements that make keys and indexes after the load
     rows bigint NOT NULL DEFAULT 0,
+    total bigint,                       -- rows to expect, if the builder said so
+    checksum numeric,                   -- of all rows, in any order: see store.table_checksum
     cursor text,                        -- where the builder goes on after a kill
     spec jsonb NOT NULL,                -- the declaration
     inputs jsonb NOT NULL,              -- what the fingerprint was made of
@@ -62,26 +69,3 @@ CREATE TABLE IF NOT EXISTS mlops.release_table (
     FOREIGN KEY (env, digest) REFERENCES mlops.binding,
     CONSTRAINT derived_has_fingerprint CHECK ((kind = 'derived') = (fingerprint IS NOT NULL))
 );
-
--- A builder reports progress; the answer is false when a later attempt has taken over. It is a function so
--- that the builder's role needs no right on the table.
-CREATE OR REPLACE FUNCTION mlops.build_progress(
-    fp text, my_attempt int, more_rows bigint, next_cursor text, new_state text, alive_s int
-) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF new_state NOT IN ('building', 'loaded') THEN
-        RAISE EXCEPTION 'a builder cannot set state %', new_state;
-    END IF;
-    UPDATE mlops.physical AS p
-       SET state = new_state, rows = p.rows + more_rows, cursor = coalesce(next_cursor, p.cursor),
-           until = clock_timestamp() + make_interval(secs => alive_s)
-     WHERE p.fingerprint = fp AND p.attempt = my_attempt AND p.state IN ('wanted', 'building');
-    RETURN FOUND;
-END $$;
-REVOKE ALL ON FUNCTION mlops.build_progress FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION mlops.build_progress TO sdk_builder;
-
--- What a builder may know about a build: its cursor and rows.
-CREATE OR REPLACE VIEW mlops.build_view AS
-    SELECT fingerprint, attempt, state, rows, cursor, spec FROM mlops.physical WHERE state <> 'sealed';
-GRANT SELECT ON mlops.build_view TO sdk_builder;

@@ -6,7 +6,8 @@ Found by reading sources, not by running them. The SDK itself is the platform, n
 import ast
 import re
 import sys
-from collections.abc import Iterable, Iterator
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from mlops_sdk.release.digest import digest_of, digest_of_bytes
 from mlops_sdk.release.tables import BuilderSpec
 
 _PLATFORM = "mlops_sdk"
-_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?")
+_OF_EXTRA = re.compile(r";.*\bextra\s*==\s*['\"]([^'\"]+)['\"]")
 
 
 def builder_spec(entry: str, root: Path) -> BuilderSpec:
@@ -32,7 +34,7 @@ def builder_spec(entry: str, root: Path) -> BuilderSpec:
     return BuilderSpec(
         entry=entry,
         digest=digest_of({path.relative_to(root).as_posix(): _digest(path) for path in sources}),
-        requirements=_versions(foreign),
+        requirements=_versions(foreign, _project_extras(root)),
     )
 
 
@@ -98,22 +100,50 @@ def _digest(path: Path) -> str:
     return digest_of_bytes(path.read_bytes())
 
 
-def _versions(tops: Iterable[str]) -> dict[str, str]:
-    """Versions of the distributions that bring these top-level names, and of what they require in turn."""
+def _versions(tops: Iterable[str], extras: Mapping[str, frozenset[str]]) -> dict[str, str]:
+    """Versions of the distributions that bring these top-level names, and of what they require in turn.
+
+    `extras` are those that the project asks for, by distribution: what they add counts too.
+    """
     providers = metadata.packages_distributions()
-    waiting = [name for top in tops for name in providers.get(top, [])]
+    names = {_normal(name) for top in tops for name in providers.get(top, [])}
+    waiting = [(name, extras.get(name, frozenset())) for name in names]
+    asked: dict[str, frozenset[str]] = {}
     found: dict[str, str] = {}
     while waiting:
-        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
-        if name in found:
+        name, wanted = waiting.pop()
+        if name in asked and wanted <= asked[name]:
             continue
+        asked[name] = wanted | asked.get(name, frozenset())
         try:
             distribution = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue  # required only on another platform or Python
         found[name] = distribution.version
         for requirement in distribution.requires or []:
-            match = _REQUIREMENT.match(requirement)
-            if match is not None and "extra" not in requirement.partition(";")[2]:
-                waiting.append(match[1])
+            of_extra = _OF_EXTRA.search(requirement)
+            if of_extra is None or of_extra[1] in asked[name]:
+                waiting += _named(requirement)
     return dict(sorted(found.items()))
+
+
+def _project_extras(root: Path) -> dict[str, frozenset[str]]:
+    """The extras that the project's own dependencies ask for, by distribution."""
+    file = root / "pyproject.toml"
+    if not file.is_file():
+        return {}
+    project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
+    return dict(named for requirement in project.get("dependencies", []) for named in _named(requirement))
+
+
+def _named(requirement: str) -> list[tuple[str, frozenset[str]]]:
+    """The distribution that a requirement names, with its extras."""
+    match = _REQUIREMENT.match(requirement)
+    if match is None:
+        return []
+    extras = frozenset(extra.strip() for extra in (match[2] or "").split(",") if extra.strip())
+    return [(_normal(match[1]), extras)]
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

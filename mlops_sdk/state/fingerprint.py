@@ -15,10 +15,11 @@ from mlops_sdk.release.digest import canonical_json
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.tables import TableSpec
 
-SCHEME = 1  # of the inputs below; a change of meaning needs a new number
+SCHEME = 2  # of the inputs below; a change of meaning needs a new number
 PGVECTOR = "0.8"  # major.minor: an index built by another one is another index
 _LENGTH = 26
-_NOT_DECLARATION = {"builder", "models", "tables", "sources", "parameters", "retention_s"}
+# What of a declaration is in the table. What it is built from stands beside it, by content and not by name.
+_DECLARATION = ("name", "columns", "primary_key", "unique", "indexes")
 
 
 def fingerprints(lock: Lock, watermarks: Mapping[str, str], *, pgvector: str = PGVECTOR) -> dict[str, str]:
@@ -37,14 +38,22 @@ def explain(
     found: dict[str, dict[str, Any]] = {}
     for name in build_order(lock.tables):
         spec = lock.tables[name]
+        declared = spec.document()
         found[name] = {
             "scheme": SCHEME,
-            "declaration": {k: v for k, v in spec.document().items() if k not in _NOT_DECLARATION},
+            "declaration": {key: declared[key] for key in _DECLARATION if key in declared},
             "builder": spec.builder.document() if spec.builder else None,
             "models": {key: _model(lock, name, key) for key in spec.models},
             "tables": {upstream: _hash(found[upstream]) for upstream in spec.tables},
             "parameters": resolve_parameters(lock, spec),
-            "watermarks": {source.name: _watermark(watermarks, name, source.name) for source in spec.sources},
+            # The query too: another question may have the same answer.
+            "watermarks": {
+                source.name: {
+                    "query": source.watermark,
+                    "value": _watermark(watermarks, name, source.name),
+                }
+                for source in spec.sources
+            },
             "pgvector": pgvector if _uses_vectors(spec) else None,
         }
     return found

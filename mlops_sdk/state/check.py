@@ -65,8 +65,6 @@ def _names(spec: TableSpec) -> Iterator[str]:
 def _key(spec: TableSpec) -> Iterator[str]:
     if not spec.primary_key:
         yield "has no primary key; declare one, it is how rows are carried between releases"
-    if len(spec.primary_key) > 1:
-        yield "composite primary keys are not supported yet; declare one key column"
     for name in spec.primary_key:
         column = spec.column(name)
         if column.nullable:
@@ -97,10 +95,6 @@ def _foreign_keys(spec: TableSpec, specs: Mapping[str, TableSpec]) -> Iterator[s
                 f"foreign key {key.name}: only forked tables may refer to each other"
                 f" ({spec.name} is {spec.kind}, {key.table} is {target.kind}); drop the key"
             )
-        elif key.table == spec.name:
-            yield f"foreign key {key.name} points to its own table: not supported yet; drop it"
-        elif key.on_delete or key.on_update:
-            yield f"foreign key {key.name} has an ON action: not supported yet; drop it"
     if spec.name in _ancestors(spec.name, specs):
         yield "foreign keys form a circle, which is not supported; drop one"
 
@@ -149,10 +143,11 @@ def _upstreams(name: str, specs: Mapping[str, TableSpec]) -> set[str]:
 
 
 def _forked(spec: TableSpec, _specs: Mapping[str, TableSpec]) -> Iterable[str]:
-    if spec.policy != "carry":
-        yield f"policy {spec.policy} is not supported yet; use carry"
-    if spec.writer != "current":
-        yield f"writer {spec.writer} is not supported yet; use current"
+    if spec.policy not in ("carry", "discard", "rederive"):
+        yield f"policy {spec.policy} is not one; use carry, discard or Rederive(...)"
+    kind, _, column = spec.writer.partition(":")
+    if spec.writer != "current" and not (kind == "entity" and column in spec.primary_key):
+        yield f"writer {spec.writer} is neither current nor an entity column of the key; use one of them"
     for index in spec.indexes:
         if index.unique:
             yield (

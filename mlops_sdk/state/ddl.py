@@ -18,7 +18,7 @@ SEARCH_PATH = sql.SQL("SET LOCAL search_path = pg_catalog, sdk_ext, pg_temp")
 
 def raw(text: str) -> sql.SQL:
     """A fragment that the declaration gives as SQL."""
-    return sql.SQL(text)
+    return sql.SQL(text)  # as it is: braces mean something only to `format` of this very fragment
 
 
 def names(columns: Iterable[str]) -> sql.Composed:
@@ -89,10 +89,12 @@ def add_unique(schema: str, name: str, unique: UniqueSpec, *, deferrable: bool) 
 def add_foreign_key(schema: str, name: str, key: ForeignKeySpec) -> sql.Composed:
     """A reference to a forked table of the same release, deferrable as the unique constraints are.
 
-    Not valid at first: rows that are there are checked once the carry has caught up.
+    Not valid at first: rows that are there are checked once the carry has caught up. RESTRICT becomes NO ACTION:
+    it is checked at once whatever is deferred, and a carry deletes rows before it has moved those that refer
+    to them.
     """
     return sql.SQL(
-        "ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({})"
+        "ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({}){}{}"
         " DEFERRABLE INITIALLY IMMEDIATE NOT VALID"
     ).format(
         sql.Identifier(schema, name),
@@ -100,7 +102,14 @@ def add_foreign_key(schema: str, name: str, key: ForeignKeySpec) -> sql.Composed
         names(key.columns),
         sql.Identifier(schema, key.table),
         names(key.references),
+        _action("DELETE", key.on_delete),
+        _action("UPDATE", key.on_update),
     )
+
+
+def _action(event: str, action: str | None) -> sql.SQL:
+    deferrable = {"CASCADE": "CASCADE", "SET NULL": "SET NULL"}.get(action or "")
+    return raw(f" ON {event} {deferrable}" if deferrable else "")
 
 
 def create_index(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from mlops_sdk.errors import InputError
 from mlops_sdk.release.tables import IndexColumn
-from mlops_sdk.state import Derived, Forked, Shared, Source, State
+from mlops_sdk.state import Derived, Entity, Forked, Shared, Source, State
 from mlops_sdk.state.describe import describe, describe_state
 from tests.support.tables import content, interactions, metadata, users
 
@@ -89,20 +89,7 @@ def column(type_: Any, **options: Any) -> sa.Table:
 REFUSED = [
     (Shared(sa.Table("t", metadata(), sa.Column("a", sa.Integer))), "no primary key"),
     (Forked(sa.Table("t", metadata(), sa.Column("a", sa.Float, primary_key=True))), "double precision"),
-    (
-        Forked(
-            sa.Table(
-                "t",
-                metadata(),
-                sa.Column("a", sa.Integer, primary_key=True),
-                sa.Column("b", sa.Integer, primary_key=True),
-            )
-        ),
-        "composite primary keys are not supported yet",
-    ),
-    (Forked(users(metadata()), policy="discard"), "policy discard is not supported yet"),
-    (Forked(users(metadata()), policy="rederive"), "policy rederive is not supported yet"),
-    (Forked(users(metadata()), writer="entity(user_id)"), "writer entity(user_id) is not supported yet"),
+    (Forked(users(metadata()), writer=Entity("count")), "writer entity:count is neither"),
     (
         Shared(sa.Table("t", metadata(), sa.Column("a", sa.Integer, primary_key=True), schema="s")),
         "pg_schema",
@@ -150,7 +137,7 @@ def test_what_the_store_cannot_keep_right_is_refused(root: Path, declared: Any, 
 def test_all_faults_are_listed_at_once(root: Path) -> None:
     meta = metadata()
     state = State(
-        Forked(users(meta), policy="discard"), Derived(content(meta), builder=BUILDER, tables=("x",))
+        Forked(users(meta), writer=Entity("x")), Derived(content(meta), builder=BUILDER, tables=("x",))
     )
     with pytest.raises(InputError) as refused:
         describe_state(state, root)

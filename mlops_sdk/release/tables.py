@@ -26,10 +26,15 @@ class ColumnSpec(Value):
 
 
 class IndexColumn(Value):
-    """A column or expression of an index, with its operator class such as `vector_cosine_ops`."""
+    """A column, or an expression in parentheses, of an index.
+
+    `opclass` is an operator class such as `vector_cosine_ops`, `order` such as `DESC NULLS LAST`.
+    """
 
     expression: str
     opclass: str | None = None
+    order: str | None = None
+    is_column: bool = False  # said only of a column whose name starts with a parenthesis
 
 
 class IndexSpec(Value):
@@ -80,6 +85,13 @@ class UniqueSpec(Value):
     columns: tuple[str, ...]
 
 
+class CheckSpec(Value):
+    """A CHECK constraint: a condition that every row keeps."""
+
+    name: str
+    expression: str
+
+
 class ReplaySpec(Value):
     """How the rows of a `rederive` table follow from a shared table's.
 
@@ -99,6 +111,7 @@ class TableSpec(Value):
     columns: tuple[ColumnSpec, ...]
     primary_key: tuple[str, ...]
     unique: tuple[UniqueSpec, ...] = ()
+    checks: tuple[CheckSpec, ...] = ()
     indexes: tuple[IndexSpec, ...] = ()
     foreign_keys: tuple[ForeignKeySpec, ...] = ()
     # derived: exactly what it is built from

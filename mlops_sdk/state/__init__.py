@@ -6,6 +6,7 @@ each in a process of the release's own checkout.
 
 from mlops_sdk.state.context import Batch, BuildContext
 from mlops_sdk.state.declare import Derived, Entity, Forked, Rederive, Shared, Source, State
+from mlops_sdk.state.specs import check
 
 __all__ = [
     "Batch",
@@ -17,4 +18,5 @@ __all__ = [
     "Shared",
     "Source",
     "State",
+    "check",
 ]

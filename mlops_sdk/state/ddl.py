@@ -4,15 +4,25 @@ Types, defaults and expressions are the declaration's own text; `check` has refu
 Run these under `search_path = pg_catalog, sdk_ext`, so that vector types are found and nothing else is.
 """
 
+import hashlib
+import re
 from collections.abc import Iterable
 
 from psycopg import sql
 
-from mlops_sdk.release.tables import ColumnSpec, ForeignKeySpec, IndexSpec, TableSpec, UniqueSpec
+from mlops_sdk.release.tables import (
+    ColumnSpec,
+    ForeignKeySpec,
+    IndexColumn,
+    IndexSpec,
+    TableSpec,
+    UniqueSpec,
+)
 
 # Every shared row says which transaction wrote it: a window of them is [old xmin, new xmin).
 XID_COLUMN = "mlops_xid"
 GENERATION_COLUMN = "mlops_generation"
+_MAX_NAME_BYTES = 63
 SEARCH_PATH = sql.SQL("SET LOCAL search_path = pg_catalog, sdk_ext, pg_temp")
 
 
@@ -27,18 +37,32 @@ def names(columns: Iterable[str]) -> sql.Composed:
 
 
 def sequence_name(table: str, column: str) -> str:
-    """The sequence, in schema shared, that all forks of a table draw `column` from."""
-    return f"seq_{table}_{column}"
+    """The sequence, in schema shared, that all forks of a table draw `column` from.
+
+    A column that would make the name too long, or one to be quoted, is in it as a hash.
+    """
+    name = f"seq_{table}_{column}"
+    if re.fullmatch(r"[a-z][a-z0-9_]*", column) and len(name) <= _MAX_NAME_BYTES:
+        return name
+    return f"seq_{table}_{_hash(column)}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def create_table(schema: str, name: str, spec: TableSpec, *, unlogged: bool = False) -> sql.Composed:
-    """The bare table: no key, no index, no constraint but NOT NULL, so that loading is quick."""
+    """The bare table: no key, no index, no constraint but NOT NULL and CHECK, so that loading is quick."""
     columns: list[sql.Composable] = [column_definition(spec, column) for column in spec.columns]
     if spec.kind == "shared":
         columns.append(
             sql.SQL("{} xid8 NOT NULL DEFAULT pg_current_xact_id()").format(sql.Identifier(XID_COLUMN))
         )
         columns.append(sql.SQL("{} int NOT NULL DEFAULT 1").format(sql.Identifier(GENERATION_COLUMN)))
+    columns += [
+        sql.SQL("CONSTRAINT {} CHECK ({})").format(sql.Identifier(check.name), raw(check.expression))
+        for check in spec.checks
+    ]
     return sql.SQL("CREATE {}TABLE {} ({})").format(
         sql.SQL("UNLOGGED " if unlogged else ""), sql.Identifier(schema, name), sql.SQL(", ").join(columns)
     )
@@ -116,15 +140,7 @@ def create_index(
     schema: str, table: str, index_name: str, index: IndexSpec, *, concurrently: bool = False
 ) -> sql.Composed:
     """An index under a name that the caller gives: names of indexes are unique in a pg_schema."""
-    columns = sql.SQL(", ").join(
-        sql.SQL("{}{}").format(
-            raw(column.expression)
-            if column.expression.startswith("(")
-            else sql.Identifier(column.expression),
-            raw(f" {column.opclass}") if column.opclass else sql.SQL(""),
-        )
-        for column in index.columns
-    )
+    columns = sql.SQL(", ").join(_index_column(column) for column in index.columns)
     options: sql.Composable = sql.SQL("")
     if index.options:
         settings = [
@@ -142,6 +158,17 @@ def create_index(
         options,
         sql.SQL(" WHERE {}").format(raw(index.where)) if index.where else sql.SQL(""),
     )
+
+
+def is_column(column: IndexColumn) -> bool:
+    """Whether an index's column is one of the table, not an expression."""
+    return column.is_column or not column.expression.startswith("(")
+
+
+def _index_column(column: IndexColumn) -> sql.Composed:
+    what = sql.Identifier(column.expression) if is_column(column) else raw(column.expression)
+    words = (raw(f" {word}") for word in (column.opclass, column.order) if word)
+    return sql.Composed([what, *words])
 
 
 def create_view(schema: str, name: str, columns: Iterable[str], base: tuple[str, str]) -> sql.Composed:

@@ -7,6 +7,7 @@ from mlops_sdk.rollout.verify import runs
 from mlops_sdk.stack import config
 from mlops_sdk.state import build
 from mlops_sdk.state.fingerprint import fingerprints
+from mlops_sdk.state.known import read_known
 from mlops_sdk.state.watermarks import read_watermarks
 
 
@@ -24,7 +25,8 @@ def observe(session: Session, lock: Lock) -> Observed:
     live = next((binding for binding in kept if binding.digest == pointer.digest), None)
     prints = wanted_fingerprints(session, lock)
     with ledger.connect() as conn:
-        known = build.statuses(conn, list(prints.values()))
+        statuses = build.statuses(conn, list(prints.values()))
+        known = read_known(conn, session.environment)
     return Observed(
         environment=session.environment,
         head=head.n if head else 0,
@@ -37,10 +39,11 @@ def observe(session: Session, lock: Lock) -> Observed:
         routed=live is None or session.traffic.read().leads_only_to(live.service_port),
         sealed={
             fingerprint: SealedTable(rows=found.rows, built_for=found.built_for)
-            for fingerprint, found in known.items()
+            for fingerprint, found in statuses.items()
             if found.state == "sealed"
         },
         fingerprints=prints,
+        known=known,
     )
 
 

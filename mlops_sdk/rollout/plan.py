@@ -4,7 +4,7 @@ It must not read a file, a clock or a server. `observe` gathers what it needs; `
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mlops_sdk.errors import FrozenError, PolicyError
@@ -26,6 +26,8 @@ from mlops_sdk.rollout.steps import (
     Up,
     Verify,
 )
+from mlops_sdk.rollout.table_changes import refuse_changes
+from mlops_sdk.state.known import KnownTables
 
 
 class Intent(StrEnum):
@@ -50,7 +52,8 @@ class Observed:
     `kept` are the bindings that stack config should hold, oldest first. `running` are the digests whose
     service answered and runs that digest. `recorded` says whether stack config holds what the ledger says,
     `routed` whether the router sends everything to the live release. `hold` is the reason of the hold in force,
-    or empty. `head` is the number of the last ledger entry, 0 in an empty ledger.
+    or empty. `head` is the number of the last ledger entry, 0 in an empty ledger. `known` are the shared and
+    forked tables that stand.
     """
 
     environment: str
@@ -64,6 +67,7 @@ class Observed:
     routed: bool
     sealed: Mapping[str, SealedTable]
     fingerprints: Mapping[str, str]
+    known: KnownTables = field(default_factory=KnownTables)
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def build_plan(
     """Return the plan that makes `lock` live in the observed environment, keeping the last `keep` releases.
 
     Raises FrozenError when a hold stands against a deploy, PolicyError when the tag is bound here with another
-    digest.
+    digest, or when tables of the release do not fit those that stand.
     """
     _refuse(lock, observed, intent, override_hold=override_hold)
     return Plan(
@@ -116,12 +120,19 @@ def _refuse(lock: Lock, observed: Observed, intent: Intent, *, override_hold: bo
             where=observed.environment,
             remedy=f"look at `mlops history {observed.environment}`, then `mlops resume {observed.environment}`",
         )
+    if not _is_warm(lock, observed):
+        refuse_changes(lock, observed.known, where=observed.environment)
+
+
+def _is_warm(lock: Lock, observed: Observed) -> bool:
+    """Whether the release stands complete: its tables and its service."""
+    return lock.digest in observed.running and any(b.digest == lock.digest for b in observed.kept)
 
 
 def _steps(lock: Lock, observed: Observed, keep: int, intent: Intent) -> Iterable[Step]:
     digest = lock.digest
     is_live = observed.live is not None and observed.live.digest == digest
-    warm = digest in observed.running and any(b.digest == digest for b in observed.kept)
+    warm = _is_warm(lock, observed)
     if is_live and warm and observed.recorded and observed.routed:
         return
     if not warm:

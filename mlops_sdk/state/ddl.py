@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from psycopg import sql
 
+from mlops_sdk.release.digest import canonical_json
 from mlops_sdk.release.tables import (
     ColumnSpec,
     ForeignKeySpec,
@@ -45,6 +46,12 @@ def sequence_name(table: str, column: str) -> str:
     if re.fullmatch(r"[a-z][a-z0-9_]*", column) and len(name) <= _MAX_NAME_BYTES:
         return name
     return f"seq_{table}_{_hash(column)}"
+
+
+def shared_index_name(table: str, index: IndexSpec) -> str:
+    """The name of a shared table's index, by what it is: all releases share one space of names there."""
+    declared = {key: value for key, value in index.document().items() if key != "name"}
+    return f"ix_{table}_{_hash(canonical_json(declared).decode())}"
 
 
 def _hash(text: str) -> str:

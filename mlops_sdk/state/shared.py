@@ -1,19 +1,20 @@
-"""Shared tables: made once, then only expanded: nullable or defaulted columns and more indexes.
+"""Shared tables: made once, then only expanded (see `expansion`), before the cut; never undone.
 
-Applied before the cut, never undone by a rollback. Releases see them through views with explicit columns.
+Releases see them through views with explicit columns; only COPY needs the table itself.
 """
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
-from mlops_sdk.errors import NotFoundError, PolicyError
+from mlops_sdk.errors import NotFoundError
 from mlops_sdk.ledger.bindings import require_binding
 from mlops_sdk.ledger.database import Connection, LeaseToken, check_lease, connect, control_transaction, retry
 from mlops_sdk.release.lock import Lock
-from mlops_sdk.release.tables import ColumnSpec, TableSpec
+from mlops_sdk.release.tables import IndexSpec, TableSpec
 from mlops_sdk.state import ddl
 from mlops_sdk.state.build import reserve
+from mlops_sdk.state.expansion import expanded, expansion, refusal
 
 _DDL_LOCK_TIMEOUT_MS = 2000
 
@@ -32,31 +33,7 @@ def ensure(
     with connect(conninfo, f"mlops share {environment}") as conn:
         retry(lambda: _ensure_table(conn, environment, lock, spec, lease))
         for index in spec.indexes:
-            _ensure_index(conn, spec, index.name, lease)
-
-
-def plan(known: TableSpec, wanted: TableSpec) -> tuple[list[ColumnSpec], list[str]]:
-    """The columns to add to `known` for `wanted`, and the faults of what cannot be expanded. Pure."""
-    faults: list[str] = []
-    there = {column.name: column for column in known.columns}
-    added = [column for column in wanted.columns if column.name not in there]
-    if known.primary_key != wanted.primary_key:
-        faults.append("the key differs")
-    for column in wanted.columns:
-        if column.name in there and column != there[column.name]:
-            faults.append(f"{column.name} differs from what earlier releases declared")
-    for column in added:
-        if not (column.nullable or column.default is not None):
-            faults.append(f"new column {column.name} is neither nullable nor has it a default")
-        if column.identity is not None:
-            faults.append(f"new column {column.name} is an identity")
-    wanted_names = {column.name for column in wanted.columns}
-    for name, column in there.items():
-        if name not in wanted_names and not (column.nullable or column.default or column.identity):
-            faults.append(f"{name} is left out, but rows cannot be inserted without it")
-    if set(wanted.unique) - set(known.unique):
-        faults.append("a new unique constraint could refuse rows that are there")
-    return added, faults
+            _ensure_index(conn, spec, index, lease)
 
 
 def _ensure_table(
@@ -68,15 +45,15 @@ def _ensure_table(
         row = conn.execute(
             "SELECT spec FROM mlops.shared_table WHERE table_name = %s", [spec.name]
         ).fetchone()
-        if row is None:
+        known = TableSpec.from_document(row[0]) if row else None
+        if known is None:
             _create(conn, spec)
-            merged = spec
         else:
-            merged = _expand(conn, TableSpec.from_document(row[0]), spec)
+            _expand(conn, known, spec)
         conn.execute(
             "INSERT INTO mlops.shared_table (table_name, spec) VALUES (%s, %s)"
             " ON CONFLICT (table_name) DO UPDATE SET spec = excluded.spec",
-            [spec.name, Jsonb(merged.document())],
+            [spec.name, Jsonb((expanded(known, spec) if known else spec).document())],
         )
 
 
@@ -95,42 +72,51 @@ def _create(conn: Connection, spec: TableSpec) -> None:
             sql.Identifier(ddl.XID_COLUMN),
         )
     )
+    _grant_copy(conn, spec)
     conn.execute("RESET ROLE")
 
 
-def _expand(conn: Connection, known: TableSpec, wanted: TableSpec) -> TableSpec:
-    added, faults = plan(known, wanted)
-    if faults:
-        listed = "\n".join(f"  {fault}" for fault in faults)
-        raise PolicyError(
-            f"shared table {wanted.name} can only be expanded:\n{listed}",
-            remedy="add nullable or defaulted columns, or give the table a new name",
-        )
+def _expand(conn: Connection, known: TableSpec, wanted: TableSpec) -> None:
+    found = expansion(known, wanted)
+    if found.faults:
+        raise refusal(wanted.name, found.faults)
     conn.execute("SET LOCAL ROLE sdk_owner")
     conn.execute(ddl.SEARCH_PATH)
-    for column in added:
+    for column in found.columns:
         conn.execute(
             sql.SQL("ALTER TABLE {} ADD COLUMN {}").format(
                 sql.Identifier("shared", wanted.name), ddl.column_definition(wanted, column)
             )
         )
+    _grant_copy(conn, wanted)
     conn.execute("RESET ROLE")
-    return known.model_copy(update={"columns": (*known.columns, *added)})
 
 
-def _ensure_index(conn: Connection, spec: TableSpec, name: str, lease: LeaseToken | None) -> None:
-    """Make an index without stopping writers; one that a kill left invalid is made anew."""
+def _grant_copy(conn: Connection, spec: TableSpec) -> None:
+    """Let releases COPY into the table itself: Postgres copies into no view. Never into the hidden columns."""
+    columns = ddl.names(column.name for column in spec.columns)
+    conn.execute(
+        sql.SQL("GRANT INSERT ({}) ON {} TO sdk_app").format(columns, sql.Identifier("shared", spec.name))
+    )
+
+
+def _ensure_index(conn: Connection, spec: TableSpec, index: IndexSpec, lease: LeaseToken | None) -> None:
+    """Make an index without stopping writers; one that a kill left invalid is made anew.
+
+    Its name is made of its declaration: other releases may give another index the same name.
+    """
     if lease is not None:
         with control_transaction(conn, lease):
             check_lease(conn, lease)
+    name = ddl.shared_index_name(spec.name, index)
     row = conn.execute(
-        "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", [f"shared.{name}"]
+        "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(format('%%I.%%I', 'shared', %s::text))",
+        [name],
     ).fetchone()
     if row == (True,):
         return
     if row == (False,):
         conn.execute(sql.SQL("DROP INDEX CONCURRENTLY {}").format(sql.Identifier("shared", name)))
-    index = next(i for i in spec.indexes if i.name == name)
     conn.execute("SET search_path = pg_catalog, sdk_ext")
     conn.execute(ddl.create_index("shared", spec.name, name, index, concurrently=True))
     conn.execute("RESET search_path")

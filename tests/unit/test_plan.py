@@ -7,6 +7,7 @@ import pytest
 from mlops_sdk.errors import FrozenError, PolicyError
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock
+from mlops_sdk.release.tables import TableSpec
 from mlops_sdk.rollout.explain import plan_data, plan_lines
 from mlops_sdk.rollout.plan import Intent, Observed, SealedTable, build_plan, retired
 from mlops_sdk.rollout.steps import (
@@ -22,6 +23,7 @@ from mlops_sdk.rollout.steps import (
     Up,
     Verify,
 )
+from mlops_sdk.state.known import KnownTables
 
 SHA = "sha256:" + "0" * 64
 
@@ -229,3 +231,27 @@ def test_a_plan_in_words_says_what_differs_from_the_live_release_before_the_step
     assert lines[0] == "deploy v0.0.2 to local (live: v0.0.1)"
     assert lines[1] == "  ~ model reranker: movie-reranker 1 -> 2"
     assert lines[2].startswith("   1. ") or lines[2].startswith("  1. ")
+
+
+def with_type(spec: TableSpec, type_: str) -> TableSpec:
+    return spec.model_copy(
+        update={"columns": tuple(c.model_copy(update={"type": type_}) for c in spec.columns)}
+    )
+
+
+def test_a_table_that_does_not_fit_those_that_stand_is_refused_before_anything_is_done() -> None:
+    known = KnownTables(
+        shared={"interactions": with_type(FIRST.tables["interactions"], "text")},
+        forks={"v0.0.1": {"users": with_type(FIRST.tables["users"], "text")}},
+    )
+    with pytest.raises(PolicyError) as refused:
+        build_plan(SECOND, replace(FIRST_IS_LIVE, known=known), keep=3)
+    assert 'it would need: ALTER TABLE "shared"."interactions" ALTER COLUMN "id" TYPE bigint' in str(
+        refused.value
+    )
+    assert "users (forked, also by v0.0.1): user_id has type text in one and bigint" in str(refused.value)
+
+
+def test_a_kept_release_is_live_again_whatever_its_tables_were() -> None:
+    known = KnownTables(shared={"interactions": with_type(FIRST.tables["interactions"], "text")})
+    assert build_plan(FIRST, replace(SECOND_IS_LIVE, known=known), keep=3, intent=Intent.ROLLBACK).steps

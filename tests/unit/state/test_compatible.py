@@ -1,4 +1,4 @@
-"""Which columns can be carried between releases, and how a shared table may grow."""
+"""Which columns can be carried between releases."""
 
 from typing import Any
 
@@ -6,7 +6,6 @@ import pytest
 
 from mlops_sdk.release.tables import ColumnSpec, TableSpec
 from mlops_sdk.state.compatible import common_columns, incompatibilities
-from mlops_sdk.state.shared import plan
 
 
 def column(name: str, type_: str = "integer", **fields: Any) -> ColumnSpec:
@@ -50,23 +49,3 @@ def test_a_carry_copies_what_both_have_and_neither_computes() -> None:
     one = table(column("a"), column("b", default="0"))
     other = table(column("a"), column("c", nullable=True), column("g", generated="id"))
     assert common_columns(one, other) == ["id", "a"]
-
-
-def test_a_shared_table_grows_by_columns_that_fill_themselves() -> None:
-    known = table(column("a"), kind="shared")
-    added, faults = plan(known, table(column("a"), column("b", nullable=True), kind="shared"))
-    assert ([c.name for c in added], faults) == (["b"], [])
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        table(column("a"), column("b"), kind="shared"),
-        table(column("a", "text"), kind="shared"),
-        table(kind="shared"),
-        table(column("a"), key=("a",), kind="shared"),
-        table(column("a"), column("b", nullable=True, identity="always"), kind="shared"),
-    ],
-)
-def test_anything_else_of_a_shared_table_is_refused(wanted: TableSpec) -> None:
-    assert plan(table(column("a"), kind="shared"), wanted)[1]

@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 # pytest-xdist: two processes suit two cores and the memory of two platforms side by side.
 TEST_PROCESSES ?= 2
+# Each of a platform's ten processes would otherwise compile the same 3,000 modules again at each start.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup venv demo test test-fast test-slow lint bench down clean lock
 

@@ -174,7 +174,12 @@ def _add_project(folder: Path, project_root: Path) -> None:
     script = folder / "bin" / "mlops"
     # By /bin/sh, because the path of the interpreter may be longer than a #! line may be.
     quoted = str(python).replace("'", "'\\''")
-    script.write_text(f"#!/bin/sh\nexec '{quoted}' -P -m mlops_sdk.cli \"$@\"\n", encoding="utf-8")
+    # Bytecode is written, whatever the caller set: without it each process that a command starts compiles its
+    # packages anew, which costs more than its work. It lies in this environment and in git-ignored folders.
+    script.write_text(
+        f"#!/bin/sh\nunset PYTHONDONTWRITEBYTECODE\nexec '{quoted}' -P -m mlops_sdk.cli \"$@\"\n",
+        encoding="utf-8",
+    )
     script.chmod(0o755)
 
 

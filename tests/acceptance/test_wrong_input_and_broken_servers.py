@@ -199,8 +199,8 @@ def _superuser(clone: Clone) -> str:
 def test_a_port_in_use_is_named_with_who_has_it(clone: Clone) -> None:
     from mlops_sdk.platform.supervisor import Supervisor
 
-    port = int(clone.variables()["MLFLOW_TRACKING_URI"].rsplit(":", 1)[1])
-    Supervisor(clone.folder).stop("mlflow")
+    port = int(clone.variables()["MLOPS_ROUTER_URL"].rsplit(":", 1)[1])
+    Supervisor(clone.folder).stop("router")
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
@@ -209,7 +209,7 @@ def test_a_port_in_use_is_named_with_who_has_it(clone: Clone) -> None:
     clone.run("up", "local")
 
     assert str(port) in done.stderr
-    assert "Pulumi.local.yaml" in done.stderr or "mlflow" in done.stderr
+    assert "Pulumi.local.yaml" in done.stderr or "router" in done.stderr
 
 
 def test_secrets_are_in_no_state_no_argument_no_log_and_no_output(clone: Clone) -> None:

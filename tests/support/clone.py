@@ -21,7 +21,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # What an outer session may have set must not reach the clone's commands.
-_KEPT_OUT = ("MLOPS_", "PULUMI_", "PREFECT_", "MLFLOW_", "PYTHONPATH", "VIRTUAL_ENV", "PYTEST_")
+_KEPT_OUT = (
+    "MLOPS_", "PULUMI_", "PREFECT_", "MLFLOW_", "PYTEST_", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ TEST_PROCESSES ?= 2
 # Each of a platform's ten processes would otherwise compile the same 3,000 modules again at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup venv demo test test-fast test-slow lint bench down clean lock
+.PHONY: help setup venv demo test test-fast test-slow lint bench bench-state down clean lock
 
 help:
 	@echo "make setup      .venv from the lock, and the Pulumi engine"
@@ -15,7 +15,8 @@ help:
 	@echo "make test       lint, types, layers, and the tests of every level"
 	@echo "make test-fast  the same without the acceptance tests"
 	@echo "make test-slow  the tests that make test leaves out because others show nearly the same"
-	@echo "make bench      what starting and importing cost; writes docs/benchmarks.md"
+	@echo "make bench      what starting and importing cost; writes its part of docs/benchmarks.md"
+	@echo "make bench-state  what releases' tables cost; writes its part (20 minutes; BENCH=--quick to try it out)"
 	@echo "make down       stop everything that the environment 'local' runs"
 	@echo "make clean      down, then remove its data and the demo's locks"
 	@echo "make lock       renew requirements/lock.txt from pyproject.toml"
@@ -46,6 +47,9 @@ test-slow: setup
 
 bench: setup
 	.venv/bin/python -m tools.bench
+
+bench-state: setup
+	.venv/bin/python -m tools.bench.state $(BENCH)
 
 down:
 	@if [ -x .venv/bin/mlops ]; then .venv/bin/mlops down local; else echo "nothing runs: there is no .venv"; fi

@@ -1,4 +1,8 @@
-"""Renew `requirements/lock.txt` from `pyproject.toml`: every package with its hashes, no download address."""
+"""Renew the locks: every package with its hashes, no download address.
+
+`requirements/lock.txt` from `pyproject.toml`, and `requirements/sqlmesh.txt`, which only a bench uses, from
+`requirements/sqlmesh.in`.
+"""
 
 import subprocess
 import sys
@@ -10,11 +14,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    """Resolve for every supported Python at once; exit with uv's code."""
+    """Resolve for every supported Python at once; exit with uv's code if it fails."""
     uv = ensure_uv(ROOT, sys.executable, print)
     command = [str(uv), "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes"]
-    command += ["--no-emit-index-url", "--no-header", "--no-annotate", "--group", "dev", "pyproject.toml"]
-    sys.exit(subprocess.run([*command, "-o", "requirements/lock.txt"], cwd=ROOT, check=False).returncode)
+    command += ["--no-emit-index-url", "--no-header", "--no-annotate"]
+    for inputs, output in (
+        (["--group", "dev", "pyproject.toml"], "requirements/lock.txt"),
+        (["requirements/sqlmesh.in"], "requirements/sqlmesh.txt"),
+    ):
+        code = subprocess.run([*command, *inputs, "-o", output], cwd=ROOT, check=False).returncode
+        if code:
+            sys.exit(code)
 
 
 if __name__ == "__main__":

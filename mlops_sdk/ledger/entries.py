@@ -20,6 +20,9 @@ Kind = Literal[
     "failed",  # a deploy ended with an error
     "turned_back",  # what a failed deploy had done was undone
     "retired",  # a release's tables and role were dropped
+    "pinned",  # a release keeps its tables, whatever becomes of it
+    "unpinned",
+    "erased",  # a person's rows were removed from every kept release
     "hold",  # automation must not change what is live
     "resume",  # the hold ended
     "block",  # a release must not become live

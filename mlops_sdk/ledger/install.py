@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 LEASE_TIME_S = 60
 
 # Roles that log in, each with a password of its own.
-LOGIN_ROLES = ("mlflow", "source_owner", "source_reader", "sdk")
+LOGIN_ROLES = ("mlflow", "source_owner", "source_reader", "sdk", "sdk_reader")
 # Roles that own or carry, or that others are members of; nobody logs in as them.
 _OTHER_ROLES = ("ledger_owner", "sdk_owner", "sdk_app", "sdk_carry", "sdk_builder")
 # schema: owner
@@ -109,6 +109,9 @@ def _roles(conn: Connection, passwords: Mapping[str, SecretStr]) -> None:
         "GRANT sdk_builder TO sdk WITH ADMIN TRUE, SET FALSE, INHERIT FALSE",
         "GRANT sdk_carry TO sdk WITH SET TRUE, INHERIT FALSE",
         "GRANT sdk_app TO sdk WITH ADMIN TRUE, SET FALSE, INHERIT FALSE",
+        # A person who looks at tables: it is granted nothing but reading, and that a release at a time.
+        "ALTER ROLE sdk_reader SET default_transaction_read_only = on",
+        "ALTER ROLE sdk_reader SET idle_in_transaction_session_timeout = '10min'",
         # To name who blocks a cutover.
         "GRANT pg_read_all_stats TO sdk",
     ):
@@ -140,7 +143,9 @@ def _source_grants(conn: Connection) -> None:
 
 def _app_database(conn: Connection, app_database: str, environment: str) -> None:
     name = sql.Identifier(app_database)
-    conn.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO sdk, sdk_app, sdk_builder").format(name))
+    conn.execute(
+        sql.SQL("GRANT CONNECT ON DATABASE {} TO sdk, sdk_app, sdk_builder, sdk_reader").format(name)
+    )
     conn.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO sdk_owner").format(name))
     conn.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
     for schema, owner in _SCHEMAS.items():
@@ -151,7 +156,9 @@ def _app_database(conn: Connection, app_database: str, environment: str) -> None
         )
     conn.execute("CREATE SCHEMA IF NOT EXISTS sdk_ext")
     conn.execute("CREATE EXTENSION IF NOT EXISTS vector SCHEMA sdk_ext")
-    conn.execute("GRANT USAGE ON SCHEMA sdk_ext TO sdk, sdk_owner, sdk_app, sdk_carry, sdk_builder")
+    conn.execute(
+        "GRANT USAGE ON SCHEMA sdk_ext TO sdk, sdk_owner, sdk_app, sdk_carry, sdk_builder, sdk_reader"
+    )
     conn.execute("GRANT USAGE ON SCHEMA shared TO sdk, sdk_app, sdk_carry")
     conn.execute("GRANT USAGE ON SCHEMA store TO sdk_carry, sdk_builder")
     conn.execute("REVOKE CREATE ON SCHEMA store FROM sdk_builder")

@@ -84,6 +84,7 @@ CREATE TABLE IF NOT EXISTS mlops.binding (
     watermarks jsonb NOT NULL DEFAULT '{}',
     status text NOT NULL DEFAULT 'bound' CHECK (status IN ('bound', 'cut', 'unreferenced', 'retired')),
     bound_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    unreferenced_at timestamptz,        -- since when nobody wants it: what retention counts from
     PRIMARY KEY (env, digest),
     UNIQUE (env, release),
     UNIQUE (env, seq),

@@ -20,7 +20,8 @@ CREATE TABLE IF NOT EXISTS mlops.physical (
     spec jsonb NOT NULL,                -- the declaration
     inputs jsonb NOT NULL,              -- what the fingerprint was made of
     built_for text NOT NULL,            -- tag of the release that asked for it first
-    sealed_at timestamptz
+    sealed_at timestamptz,
+    keep_until timestamptz              -- what releases that are gone have declared as its retention
 );
 
 -- Logical forked tables. `source` is the fork that holds the truth: the one that was written last.

@@ -13,6 +13,7 @@ CREATE TABLE IF NOT EXISTS mlops.prediction_log (
 );
 CREATE INDEX IF NOT EXISTS prediction_log_at ON mlops.prediction_log (at);
 CREATE INDEX IF NOT EXISTS prediction_log_request ON mlops.prediction_log (request_id);
+CREATE INDEX IF NOT EXISTS prediction_log_entity ON mlops.prediction_log (entity);  -- a person is erased by it
 
 CREATE OR REPLACE VIEW mlops.pointer_view AS SELECT env AS environment, digest, epoch FROM mlops.pointer;
 
@@ -24,6 +25,7 @@ GRANT SELECT ON mlops.fork, mlops.forked TO sdk_carry;
 GRANT SELECT ON ALL TABLES IN SCHEMA mlops TO sdk;
 -- Append-only: no UPDATE, no DELETE, no TRUNCATE.
 GRANT INSERT ON mlops.entry, mlops.lock, mlops.binding TO sdk;
-GRANT UPDATE (status) ON mlops.binding TO sdk;
+GRANT UPDATE (status, unreferenced_at) ON mlops.binding TO sdk;
 GRANT INSERT, UPDATE ON mlops.pointer, mlops.lease TO sdk;
 GRANT INSERT, UPDATE, DELETE ON mlops.physical, mlops.forked, mlops.fork, mlops.shared_table, mlops.release_table TO sdk;
+GRANT DELETE ON mlops.prediction_log TO sdk;  -- `mlops state erase`

@@ -133,7 +133,14 @@ class Releases:
             fingerprint = binding.fingerprints[name]
             if fingerprint in known and known[fingerprint].state == "sealed":
                 continue
-            order = build.prepare(self.conninfo(), ENVIRONMENT, binding.digest, name, lease=None)
+            order = build.prepare(
+                self.conninfo(),
+                ENVIRONMENT,
+                binding.digest,
+                name,
+                lease=None,
+                master_key=self.server.master_key,
+            )
             if order is not None:
                 default = build_vectors if lock.tables[name].indexes else build_rows
                 fill(self._settings(binding, order), (builders or {}).get(name, default))
@@ -217,8 +224,8 @@ class Releases:
             release=lock.release,
             release_digest=lock.digest,
             commit=lock.code.commit,
-            database_user="sdk_builder",
-            database_password=derive(self.server.master_key, "sdk_builder"),
+            database_user=order.role,
+            database_password=derive(self.server.master_key, order.role),
             models={},
             parameters=lock.parameters,
             build=order,

@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from mlops_sdk.release.tables import TableSpec
+from mlops_sdk.state import ann_index
 from mlops_sdk.state.column_types import KEY_TYPES, TYPES, base_type
 from mlops_sdk.state.forked_refusals import forked, groups
 
 _TABLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 # Schema `shared` also holds the sequences of forked tables; a release's hidden columns start with `mlops_`.
 _RESERVED = ("seq_", "mlops_")
+_METHODS = ("btree", "hash", "gin", "gist", "spgist", "brin")
 _SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 MAX_TABLE_BYTES = 40  # the names of its logs, attempts and sequences are made of it
 MAX_NAME_BYTES = 63
@@ -30,6 +32,11 @@ def _table(spec: TableSpec, specs: Mapping[str, TableSpec]) -> Iterator[str]:
     yield from _names(spec)
     yield from _key(spec)
     yield from _columns(spec)
+    for index in spec.indexes:
+        if ann_index.is_ann(index):
+            yield from ann_index.refusals(spec, index)
+        elif index.method not in _METHODS:
+            yield f"index {index.name} has method {index.method}; use {', '.join(_METHODS)}, hnsw or ivfflat"
     if spec.kind != "forked":
         for key in spec.foreign_keys:
             yield f"foreign key {key.name}: only forked tables may refer to each other; drop the key"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from pgvector.sqlalchemy import Vector
 from sqlalchemy.dialects import postgresql as pg
 
 from mlops_sdk.errors import InputError
@@ -28,6 +29,12 @@ def table(*parts: Any, name: str = "t", meta: sa.MetaData | None = None, **optio
 
 def column(type_: Any, *args: Any, **options: Any) -> sa.Table:
     return table(key(), sa.Column("c", type_, *args, **options))
+
+
+def searched(opclass: str | None, *, dimensions: int | None = 3) -> sa.Table:
+    ops = {"v": opclass} if opclass else {}
+    index = sa.Index("i", "v", postgresql_using="hnsw", postgresql_ops=ops)
+    return table(key(), sa.Column("v", Vector(dimensions)), index)
 
 
 def listening(event: str, listener: Any) -> sa.Table:
@@ -150,6 +157,14 @@ REFUSED: list[tuple[str, Any]] = [
     ),
     ("has option postgresql_include", Forked(table(key(), sa.Index("i", "a", postgresql_include=["a"])))),
     ("index ux is unique", Forked(table(key(), sa.Index("ux", "a", unique=True)))),
+    ("index i has method rum; use btree", Shared(table(key(), sa.Index("i", "a", postgresql_using="rum")))),
+    ("index i has no operator class; give one", Shared(searched(None))),
+    ("index i has operator class int4_ops; use one of pgvector's", Shared(searched("int4_ops"))),
+    (
+        "has operator class halfvec_l2_ops for a vector(3); use vector_l2_ops",
+        Shared(searched("halfvec_l2_ops")),
+    ),
+    ("index i is of a vector without dimensions", Shared(searched("vector_l2_ops", dimensions=None))),
     # derived and shared
     (
         "content: the builder 'elsewhere:f' is not in the checkout",

@@ -27,6 +27,7 @@ def test_a_bar_holds_the_statistic_that_it_names() -> None:
     values = [1.0] * 50 + [100.0] * 2
     assert Figure("f", "how", "ms", values, Bar(50)).met is True
     assert Figure("f", "how", "ms", values, Bar(50, "p99")).met is False
+    assert Figure("f", "how", "ms", [*values, *[1.0] * 200], Bar(50, "most")).met is False
     assert Figure("f", "how", "ms", values).met is None
 
 

@@ -5,6 +5,7 @@ is listed as left out with its error, the others go on, and the exit code is 1.
 """
 
 import argparse
+import signal
 import sys
 import time
 import traceback
@@ -86,6 +87,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="small sizes, to try the benches out")
     parser.add_argument("--only", action="append", choices=list(BENCHES), help="this bench alone; repeatable")
     options = parser.parse_args()
+    # Being ended is no reason to leave a server's files behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     results = run(options.only or list(BENCHES), quick=options.quick)
     found = part("make bench-state", results.figures, results.notes)
     if options.quick or options.only:

@@ -136,7 +136,7 @@ def _figures(
             f"{under}; pg_locks every 10 ms, {sum(len(found.samples) for found in rounds):,} locks seen",
             "",
             stronger,
-            Bar(0, "p99"),
+            Bar(0, "most"),
         ),
         Figure("p99 of a write, without a fork", under, "ms", calm),
         Figure("p99 of a write, during the fork", under, "ms", busy),
@@ -148,6 +148,6 @@ def _figures(
             Bar(1.5),
         ),
         Figure(
-            "rows that differ after the last carry", under, "", [f.different for f in rounds], Bar(0, "p99")
+            "rows that differ after the last carry", under, "", [f.different for f in rounds], Bar(0, "most")
         ),
     ]

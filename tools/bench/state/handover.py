@@ -196,7 +196,7 @@ def _figures(sizes: Sizes, moves: list[Move], written: Writers) -> list[Figure]:
             if move.release == release
         ]
         name = f"{what}: from the command to the first accepted write on the target"
-        figures.append(Figure(name, under, "s", seconds, Bar(3, "p99")))
+        figures.append(Figure(name, under, "s", seconds, Bar(3, "most")))
     for changed in sizes.changed:
         held = [s * 1000 for m in moves if m.changed == changed for s in m.watch.held_s]
         many = f"{changed:,} more keys" if changed else "no more keys than the writers'"

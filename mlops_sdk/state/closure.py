@@ -4,6 +4,7 @@ Found by reading sources, not by running them. The SDK itself is the platform, n
 """
 
 import ast
+import functools
 import re
 import sys
 import tomllib
@@ -100,12 +101,18 @@ def _digest(path: Path) -> str:
     return digest_of_bytes(path.read_bytes())
 
 
+@functools.cache
+def _providers() -> Mapping[str, list[str]]:
+    """Which distributions bring a top-level name; once a process, for it reads a file of each of them."""
+    return metadata.packages_distributions()
+
+
 def _versions(tops: Iterable[str], extras: Mapping[str, frozenset[str]]) -> dict[str, str]:
     """Versions of the distributions that bring these top-level names, and of what they require in turn.
 
     `extras` are those that the project asks for, by distribution: what they add counts too.
     """
-    providers = metadata.packages_distributions()
+    providers = _providers()
     names = {_normal(name) for top in tops for name in providers.get(top, [])}
     waiting = [(name, extras.get(name, frozenset())) for name in names]
     asked: dict[str, frozenset[str]] = {}

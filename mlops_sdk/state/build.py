@@ -20,7 +20,7 @@ from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.tables import TableSpec
 from mlops_sdk.runtime.settings import BuildOrder
 from mlops_sdk.state import ddl
-from mlops_sdk.state.build_role import create_role, drop_role, role_name
+from mlops_sdk.state.build_role import create_role, drop_role, end_sessions, role_name
 from mlops_sdk.state.fingerprint import attempt_name, build_order, explain, physical_name
 
 _BUILD_LOCK_TIMEOUT_MS = 5000  # nobody but a late builder holds these tables
@@ -46,11 +46,14 @@ class BuildStatus:
     sealed_at: datetime | None
 
 
-# A builder that has reported lately, or one that a deployer is about to start and still has its lease.
+# A builder that has reported lately and is still connected, or one that a deployer is about to start and still
+# has its lease. A builder keeps its connection to the end, so that a killed one is replaced at once.
 _ALIVE = """
-(coalesce(p.until > clock_timestamp(), false) OR p.state = 'wanted' AND EXISTS (
+CASE WHEN p.state = 'wanted' THEN EXISTS (
     SELECT FROM mlops.lease AS l
-     WHERE l.env = p.starter_env AND l.epoch = p.starter_epoch AND l.until > clock_timestamp()))
+     WHERE l.env = p.starter_env AND l.epoch = p.starter_epoch AND l.until > clock_timestamp())
+ELSE coalesce(p.until > clock_timestamp(), false)
+    AND EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.usename = p.builder) END
 """
 _STATUS = f"""
 SELECT table_name, fingerprint, physical, state, attempt, rows, total, {_ALIVE}, built_for, sealed_at
@@ -120,10 +123,25 @@ def prepare(
                 spec = lock.tables.get(table)
                 if spec is None or spec.kind != "derived":
                     raise NotFoundError(f"release {lock.release} has no derived table {table}")
+                _end_dead_builder(conn, binding.fingerprints[table])
                 reserve(conn, lock, binding)
                 return _start_attempt(conn, binding, spec, master_key, lease)
 
         return retry(write)
+
+
+def _end_dead_builder(conn: Connection, fingerprint: str) -> None:
+    """End the sessions of a builder that is taken for dead: one may hang with a lock on the build's row.
+
+    Nothing that waits for that row may come before: ON CONFLICT DO NOTHING waits too.
+    """
+    row = conn.execute(
+        f"SELECT builder FROM mlops.physical AS p WHERE fingerprint = %s"  # noqa: S608 - a constant
+        f" AND state IN ('wanted', 'building') AND builder IS NOT NULL AND NOT {_ALIVE}",
+        [fingerprint],
+    ).fetchone()
+    if row is not None:
+        end_sessions(conn, row[0])
 
 
 def _start_attempt(

@@ -41,13 +41,15 @@ def create_role(
         conn.execute(sql.SQL("GRANT SELECT ON {} TO {}").format(sql.Identifier("store", table), name))
 
 
-def drop_role(conn: Connection, role: str) -> None:
-    """End the role's sessions and drop it; nothing if it is not there.
+def end_sessions(conn: Connection, role: str) -> None:
+    """End what the role still runs: a session whose process was stopped holds its locks for ever."""
+    conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [role])
 
-    A session may hang inside a transaction (its process was stopped): it is ended, so that its locks go.
-    """
+
+def drop_role(conn: Connection, role: str) -> None:
+    """End the role's sessions and drop it; nothing if it is not there."""
     if not conn.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).rowcount:
         return
-    conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [role])
+    end_sessions(conn, role)
     conn.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
     conn.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))

@@ -83,8 +83,9 @@ def _load(
                 raise InputError(f"the builder of {spec.name} gives a cursor with some batches only")
             cursor = batch.cursor
             with conn.transaction():
-                _progress(conn, settings, len(batch.rows), cursor, context.total_rows)
                 copy_rows(conn, settings.build.physical, spec, batch.rows)
+                # Last, for it locks the build's row: during a long COPY the heartbeat must get through.
+                _progress(conn, settings, len(batch.rows), cursor, context.total_rows)
             meter.total = context.total_rows
             meter.add(len(batch.rows))
 

@@ -3,6 +3,7 @@
 `Releases.deploy` does what a deploy does to state: bind, build, fork, share, cut, hand over.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,6 +118,14 @@ class Releases:
         """Begin an attempt at a derived table, as a deployer does."""
         digest = self.locks[tag].digest
         return build.prepare(self.conninfo, "local", digest, table, lease=lease, master_key=MASTER_KEY)
+
+    def order_after_the_last(self, tag: str, table: str, *, within_s: float = 10) -> BuildOrder:
+        """Begin the next attempt, as soon as the server has noticed that the last builder is gone."""
+        deadline = time.monotonic() + within_s
+        while (order := self.order(tag, table)) is None:
+            assert time.monotonic() < deadline, "the last attempt lives on"
+            time.sleep(0.01)
+        return order
 
     def build(self, tag: str, table: str, builder: Build) -> build.BuildStatus:
         """Build one derived table in this process, unless it is there."""

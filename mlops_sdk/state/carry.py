@@ -4,44 +4,44 @@ The log is consumed only by DELETE … RETURNING, and source rows are read in a 
 commits later has a log row that is drained later. It must not decide which fork is the source.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
-from psycopg import sql
 from pydantic import SecretStr
 
 from mlops_sdk.errors import PolicyError
 from mlops_sdk.ledger.database import (
+    LOCK_TIMEOUT_MS,
     Connection,
     LeaseToken,
-    check_lease,
     connect,
     control_transaction,
     is_retriable,
     retry,
 )
-from mlops_sdk.state import ddl
-from mlops_sdk.state.compatible import common_columns
+from mlops_sdk.state import apply, replay
 from mlops_sdk.state.forks import (
     Fork,
     children_first,
-    key_columns,
+    connected,
+    forget_pending,
+    holding_drains,
     lock_drains,
-    log_name,
-    pending_name,
+    lock_of,
     read_forks,
+    specs_of,
 )
+from mlops_sdk.state.queries import query
 
 BATCH_ROWS = 2000
 STALE_ROWS = 1_000_000  # beyond this a fork is copied anew, which is quicker than following
-# A reference or key can be broken between two statements of a drain, and is whole again in the next.
-_PASSING = {"23503", "23505"}
 
 
 @dataclass(frozen=True)
 class Drained:
-    """What one drain did: keys applied to the target, and keys that still wait for it."""
+    """What one drain did: keys applied to the target, and keys that still wait for it (at least so many)."""
 
     applied: int
     pending: int
@@ -50,32 +50,94 @@ class Drained:
 def drain(conn: Connection, environment: str, digest: str, *, limit: int | None = BATCH_ROWS) -> Drained:
     """Fan the logs out, then bring up to `limit` keys of each table to release `digest`.
 
-    Call it inside a READ COMMITTED control transaction. `limit` None takes all. The release that holds the
-    truth gets nothing, one that is being copied only waits.
+    Call it while writers are locked out, in a READ COMMITTED control transaction; `exact` is for when they are
+    not. `limit` None takes all. A release gets nothing for keys that it holds the truth of, one that is being
+    copied only waits, and what its policy says is not carried is kept as keys.
     """
-    tables = [fork.table for fork in read_forks(conn, environment, digests=[digest])]
-    lock_drains(conn, tables)
+    lock_drains(conn, [fork.table for fork in read_forks(conn, environment, digests=[digest])])
     # Read again in a new statement: only now nobody moves the source or a state.
     targets = {fork.table: fork for fork in read_forks(conn, environment, digests=[digest])}
-    specs = {name: fork.spec for name, fork in targets.items()}
-    order = children_first(specs)
-    for table in order:  # children first: whoever sees a child's change then sees its parent's
-        _fan_out(conn, environment, targets[table])
-    following = [t for t in targets.values() if t.state == "following" and t.source not in (None, t.id)]
-    if any(fork.spec.foreign_keys for fork in following):
-        limit = None  # a child and its parent belong into one transaction
-    sources = {f.id: f for f in read_forks(conn, environment, ids=[t.source for t in following if t.source])}
-    keys = {t.table: _take(conn, t, limit) for t in following}
-    wanted = [t for t in order if keys.get(t)]
+    app = lock_of(conn, digest).app
+    sources = _sources(conn, environment, list(targets.values()))
+    order = children_first({name: fork.spec for name, fork in targets.items()})
+    for table in order:
+        apply.fan_out(conn, environment, targets[table], app)
+    following = [targets[table] for table in order if targets[table].state == "following"]
+    replayed = [f for f in following if f.replayed is not None and not f.is_carried_to]
+    for fork in replayed:
+        replay.replay(conn, fork)
+    carried = [f for f in following if f.is_carried_to and apply.sides(f, sources, app)]
+    if any(fork.spec.foreign_keys or fork.spec.unique for fork in carried):
+        limit = None  # rows that a constraint connects belong into one transaction
+    counts = apply.waiting(conn, carried)
+    batches = [
+        apply.Batch(fork, apply.sides(fork, sources, app), limit)
+        for fork, count in zip(carried, counts, strict=True)
+        if count
+    ]
+    applied = _apply(conn, batches)
+    return Drained(applied, 0 if limit is None else max(0, sum(counts) - applied))
+
+
+def _sources(conn: Connection, environment: str, targets: Sequence[Fork]) -> dict[int, Fork]:
+    ids = {id_ for fork in targets for id_ in (fork.source, fork.moved) if id_ is not None}
+    found = {fork.id: fork for fork in read_forks(conn, environment, ids=sorted(ids))}
+    require_present(environment, [*targets, *found.values()])
+    return found
+
+
+def require_present(environment: str, forks: Sequence[Fork]) -> None:
+    """Raise PolicyError when somebody has dropped the table of a fork that is needed."""
+    for fork in forks:
+        if not fork.present:
+            raise PolicyError(
+                f"table {fork.pg_schema}.{fork.table} of release {fork.digest[:19]} is gone",
+                where=environment,
+                remedy="it held the last written rows: restore it from a backup"
+                if fork.is_written
+                else "`mlops deploy` of that release forks it anew",
+            )
+
+
+def _apply(conn: Connection, batches: Sequence[apply.Batch]) -> int:
+    """Upsert parents first, delete children first, and only then: no delete finds a reference to its row.
+
+    So no ON DELETE action of the target is caused by a carry that sees one snapshot of the source.
+    """
+    if not batches:
+        return 0
+    conn.execute(query("carry", "plans"))
     conn.execute("SET LOCAL ROLE sdk_carry")
     conn.execute("SET CONSTRAINTS ALL DEFERRED")
-    for table in wanted:
-        _delete(conn, sources[targets[table].source or 0], targets[table], keys[table])
-    for table in reversed(wanted):
-        _upsert(conn, sources[targets[table].source or 0], targets[table], keys[table])
+    for batch in reversed(batches):
+        apply.upsert(conn, batch)
+    for batch in batches:
+        apply.delete(conn, batch)
+    conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
     conn.execute("RESET ROLE")
-    pending = sum(_pending(conn, fork) for fork in following)
-    return Drained(sum(len(found) for found in keys.values()), pending)
+    return sum(apply.done(conn, batch) for batch in batches)
+
+
+@contextlib.contextmanager
+def exact(
+    conn: Connection,
+    environment: str,
+    digest: str,
+    *,
+    lease: LeaseToken | None = None,
+    force_rollback: bool = False,
+) -> Iterator[None]:
+    """A transaction in which `drain` sees one snapshot of log and source, while writers go on.
+
+    REPEATABLE READ, against the rule for control transactions: the locks of the drains are had before the
+    snapshot is taken, and it decides nothing. So what references and unique constraints say about the source is
+    true of the target too.
+    """
+    tables = [fork.table for fork in read_forks(conn, environment, digests=[digest])]
+    with holding_drains(conn, lease, tables), conn.transaction(force_rollback=force_rollback):
+        conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        conn.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LOCK_TIMEOUT_MS}ms"])
+        yield
 
 
 def catch_up(
@@ -95,7 +157,8 @@ def catch_up(
     with connect(conninfo, f"mlops carry {environment}") as conn:
         for _ in range(rounds):
             done = drain_once(conn, environment, digest, lease=lease)
-            if done.pending < small:
+            # What was logged while a large batch was on its way is the next, smaller one.
+            if done.pending < small and done.applied < BATCH_ROWS:
                 return done
     return done
 
@@ -106,13 +169,11 @@ def drain_once(
     """One drain in a transaction of its own, tried again while it fails for a reason that passes."""
 
     def work() -> Drained:
-        with control_transaction(conn, None):
-            if lease is not None:
-                check_lease(conn, lease)
+        with exact(conn, environment, digest, lease=lease):
             return drain(conn, environment, digest)
 
     try:
-        return retry(work, retriable=lambda error: is_retriable(error) or error.sqlstate in _PASSING)
+        return retry(work, retriable=is_retriable)
     except psycopg.errors.IntegrityError as error:
         raise PolicyError(
             f"release {digest[:19]} cannot hold a row of the live release: {error.diag.message_primary}",
@@ -123,138 +184,35 @@ def drain_once(
 
 
 def mark_stale(conn: Connection, environment: str, *, limit: int = STALE_ROWS) -> list[Fork]:
-    """Mark forks with more than `limit` waiting keys stale: they get no keys until they are copied anew."""
+    """Mark forks with more than `limit` waiting keys stale: they get no keys until they are copied anew.
+
+    With a fork go those that foreign keys connect it with, for they are copied as one.
+    """
     found: list[Fork] = []
-    for fork in read_forks(conn, environment, tables=logical_tables(conn, environment)):
-        if fork.state == "following" and _pending(conn, fork) > limit:
-            with control_transaction(conn, None):
-                lock_drains(conn, [fork.table])
-                conn.execute(
-                    "UPDATE mlops.fork SET state = 'stale' WHERE id = %s AND state = 'following'", [fork.id]
-                )
-                conn.execute(
-                    sql.SQL("DELETE FROM {} WHERE target = %s").format(pending_name(fork.table)), [fork.id]
-                )
-            found.append(fork)
+    forks = read_forks(conn, environment, tables=logical_tables(conn, environment))
+    followers = [f for f in forks if f.state == "following" and f.is_carried_to and not f.is_written]
+    counts = apply.waiting(conn, followers, most=limit + 1)
+    for fork, count in zip(followers, counts, strict=True):
+        if count > limit and fork not in found:
+            group = connected(specs_of(conn, fork.digest), fork.table)
+            found += set_stale(conn, environment, fork.digest, group)
     return found
+
+
+def set_stale(conn: Connection, environment: str, digest: str, tables: Sequence[str]) -> list[Fork]:
+    """Mark these forks of a release stale, unless one of them is written; those that now are."""
+    with control_transaction(conn, None):
+        lock_drains(conn, tables)
+        forks = [f for f in read_forks(conn, environment, digests=[digest]) if f.table in tables]
+        if any(fork.is_written for fork in forks):
+            return []
+        conn.execute(query("carry", "mark_stale"), [[fork.id for fork in forks]])
+        for fork in forks:
+            forget_pending(conn, fork)
+    return forks
 
 
 def logical_tables(conn: Connection, environment: str) -> list[str]:
     """The names of the forked tables that any release of the environment has."""
     rows = conn.execute("SELECT table_name FROM mlops.forked WHERE env = %s", [environment]).fetchall()
     return [row[0] for row in rows]
-
-
-def _fan_out(conn: Connection, environment: str, fork: Fork) -> None:
-    """Move the log's rows to every target but the fork that they came from, and count them."""
-    names = ddl.names(fork.spec.primary_key)
-    rows = conn.execute(
-        sql.SQL(
-            "WITH d AS (DELETE FROM {log} RETURNING src, {names}),"
-            " fanned AS (INSERT INTO {pending} (target, {names})"
-            "  SELECT DISTINCT f.id, {of_d} FROM d JOIN mlops.fork AS f"
-            "   ON f.env = %(env)s AND f.table_name = %(table)s AND f.id <> d.src AND f.state <> 'stale'"
-            "  ON CONFLICT DO NOTHING)"
-            " SELECT src, count(*) FROM d GROUP BY src"
-        ).format(
-            log=log_name(fork.table),
-            pending=pending_name(fork.table),
-            names=names,
-            of_d=sql.SQL(", ").join(sql.Identifier("d", name) for name in fork.spec.primary_key),
-        ),
-        {"env": environment, "table": fork.table},
-    ).fetchall()
-    for source, count in rows:
-        conn.execute("UPDATE mlops.fork SET changes = changes + %s WHERE id = %s", [count, source])
-
-
-def _take(conn: Connection, target: Fork, limit: int | None) -> list[tuple[str, ...]]:
-    """Keys that waited for the target, as text, taken out of `pending`."""
-    names = ddl.names(target.spec.primary_key)
-    as_text = sql.SQL(", ").join(
-        sql.SQL("{}::text").format(sql.Identifier("p", name)) for name in target.spec.primary_key
-    )
-    return conn.execute(
-        sql.SQL(
-            "DELETE FROM {pending} AS p WHERE target = %s AND ({names}) IN"
-            " (SELECT {names} FROM {pending} WHERE target = %s LIMIT %s) RETURNING {as_text}"
-        ).format(pending=pending_name(target.table), names=names, as_text=as_text),
-        [target.id, target.id, limit],
-    ).fetchall()
-
-
-def _pending(conn: Connection, fork: Fork) -> int:
-    row = conn.execute(
-        sql.SQL("SELECT count(*) FROM {} WHERE target = %s").format(pending_name(fork.table)), [fork.id]
-    ).fetchone()
-    return int(row[0]) if row else 0
-
-
-def _keys(target: Fork) -> sql.Composed:
-    """A relation `k` of the keys, given as one array of text a key column."""
-    columns = key_columns(target.spec)
-    casts = sql.SQL(", ").join(
-        sql.SQL("{}::{} AS {}").format(sql.Identifier("u", f"c{n}"), ddl.raw(type_), sql.Identifier(name))
-        for n, (name, type_) in enumerate(columns)
-    )
-    arrays = sql.SQL(", ").join(sql.SQL("%s::text[]") for _ in columns)
-    aliases = sql.SQL(", ").join(sql.Identifier(f"c{n}") for n in range(len(columns)))
-    return sql.SQL("(SELECT {} FROM unnest({}) AS u({})) AS k").format(casts, arrays, aliases)
-
-
-def _same_key(target: Fork, one: str, other: str) -> sql.Composed:
-    return sql.SQL(" AND ").join(
-        sql.SQL("{} = {}").format(sql.Identifier(one, name), sql.Identifier(other, name))
-        for name in target.spec.primary_key
-    )
-
-
-def _arrays(keys: Sequence[tuple[str, ...]]) -> list[list[str]]:
-    return [list(column) for column in zip(*keys, strict=True)]
-
-
-def _delete(conn: Connection, source: Fork, target: Fork, keys: Sequence[tuple[str, ...]]) -> None:
-    conn.execute(
-        sql.SQL(
-            "DELETE FROM {target} AS t USING {keys} WHERE {t_is_k}"
-            " AND NOT EXISTS (SELECT FROM {source} AS s WHERE {s_is_k})"
-        ).format(
-            target=target.name,
-            source=source.name,
-            keys=_keys(target),
-            t_is_k=_same_key(target, "t", "k"),
-            s_is_k=_same_key(target, "s", "k"),
-        ),
-        _arrays(keys),
-    )
-
-
-def _upsert(conn: Connection, source: Fork, target: Fork, keys: Sequence[tuple[str, ...]]) -> None:
-    columns = common_columns(source.spec, target.spec)
-    changing = [name for name in columns if name not in target.spec.primary_key]
-    parts = {
-        "target": target.name,
-        "source": source.name,
-        "keys": _keys(target),
-        "s_is_k": _same_key(target, "s", "k"),
-        "t_is_s": _same_key(target, "t", "s"),
-        "columns": ddl.names(columns),
-        "of_s": sql.SQL(", ").join(sql.Identifier("s", name) for name in columns),
-        "set": sql.SQL(", ").join(
-            sql.SQL("{} = {}").format(sql.Identifier(name), sql.Identifier("s", name)) for name in changing
-        ),
-    }
-    if changing:
-        conn.execute(
-            sql.SQL(
-                "UPDATE {target} AS t SET {set} FROM {source} AS s JOIN {keys} ON {s_is_k} WHERE {t_is_s}"
-            ).format(**parts),
-            _arrays(keys),
-        )
-    conn.execute(
-        sql.SQL(
-            "INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {of_s} FROM {source} AS s"
-            " JOIN {keys} ON {s_is_k} WHERE NOT EXISTS (SELECT FROM {target} AS t WHERE {t_is_s})"
-        ).format(**parts),
-        _arrays(keys),
-    )

@@ -19,6 +19,10 @@ def common_columns(source: TableSpec, target: TableSpec) -> list[str]:
 def _faults(one: TableSpec, other: TableSpec) -> Iterator[str]:
     if one.primary_key != other.primary_key:
         yield f"the key differs: {', '.join(one.primary_key)} and {', '.join(other.primary_key)}"
+    if (one.policy or "carry") != (other.policy or "carry"):
+        yield f"the policy differs: {one.policy} and {other.policy}; a table's policy is one for all releases"
+    if one.writer != other.writer:
+        yield f"the writer differs: {one.writer} and {other.writer}; a table's writer is one for all releases"
     columns = ({c.name: c for c in one.columns}, {c.name: c for c in other.columns})
     for name in sorted(columns[0].keys() & columns[1].keys()):
         first, second = columns[0][name], columns[1][name]

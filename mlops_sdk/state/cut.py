@@ -19,7 +19,7 @@ from mlops_sdk.release.tables import TableSpec
 from mlops_sdk.state import ann, ddl
 from mlops_sdk.state.build import require_sealed, reserve
 from mlops_sdk.state.fork import staging_schema
-from mlops_sdk.state.forks import Fork, lock_drains, read_forks
+from mlops_sdk.state.forks import Fork, guard_name, lock_drains, read_forks
 
 _CUT_LOCK_TIMEOUT_MS = 5000
 # One idle transaction of a service would stop every cutover.
@@ -197,11 +197,6 @@ def _schema(
     yield sql.SQL("RESET ROLE")
     # Postgres refuses while anything is left in it.
     yield sql.SQL("DROP SCHEMA IF EXISTS {} RESTRICT").format(sql.Identifier(staging_schema(name)))
-
-
-def guard_name(fork_id: int) -> sql.Identifier:
-    """The view that keeps a fork from being dropped while it is kept."""
-    return sql.Identifier("sdk_keep", f"fork_{fork_id}")
 
 
 def _moved(schema: str, fork: Fork) -> Iterator[sql.Composable]:

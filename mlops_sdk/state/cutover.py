@@ -4,21 +4,22 @@ The caller gives a control transaction; router and retries are the handover's. W
 locks are held, then find that their release may no longer write (42501).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from psycopg import sql
-from pydantic import SecretStr
 
-from mlops_sdk.errors import MovedError, PolicyError
+from mlops_sdk.errors import MlopsError, MovedError, PolicyError
 from mlops_sdk.ledger.bindings import require_binding
-from mlops_sdk.ledger.database import Connection, connect
+from mlops_sdk.ledger.database import Connection
 from mlops_sdk.ledger.entries import Entry, Pointer
 from mlops_sdk.ledger.store import append, lock_pointer
 from mlops_sdk.release.binding import Binding
-from mlops_sdk.state.carry import drain
-from mlops_sdk.state.forks import Fork, lock_drains, read_forks
+from mlops_sdk.state import apply, discard, fence, replay
+from mlops_sdk.state.carry import drain, require_present
+from mlops_sdk.state.forks import Fork, connected, forget_pending, lock_drains, read_forks, specs_of
+from mlops_sdk.state.queries import query
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,49 @@ class Why:
     rollback_of: str | None = None
 
 
-def cutover(conn: Connection, environment: str, expected: Pointer, target: str, why: Why) -> Entry:
+class BacklogError(MlopsError):
+    """More changes wait than writers should be stopped for: carry them first, then try again."""
+
+
+def cutover(
+    conn: Connection,
+    environment: str,
+    expected: Pointer,
+    target: str,
+    why: Why,
+    *,
+    at_most: int | None = None,
+) -> Entry:
     """Make `target` live if the pointer is still as `expected`; in the caller's control transaction.
 
-    Raises MovedError when it is not, PolicyError when the target is not cut or is stale, and
-    psycopg.errors.LockNotAvailable when a writer does not finish in time: try again.
+    Raises MovedError when it is not, PolicyError when the target is not cut or is stale, BacklogError when more
+    than `at_most` changes are logged once the writers stand still, and psycopg.errors.LockNotAvailable when a
+    writer does not finish in time: try again.
     """
+    pointer = require_pointer(conn, environment, expected)
+    binding = require_cut(conn, environment, target)
+    releases = [digest for digest in (expected.digest, target) if digest]
+    tables = sorted({fork.table for fork in read_forks(conn, environment, digests=releases)})
+    lock_drains(conn, tables)
+    forks = read_forks(conn, environment, digests=releases)
+    require_present(environment, forks)
+    _require_no_other_shift(forks, target)
+    lock_tables(conn, forks)
+    if at_most is not None:
+        require_little(conn, environment, tables, at_most)
+    _last_carry(conn, environment, forks, target)
+    _move_grants(conn, environment, forks, binding)
+    fence.lift(conn, environment, forks)
+    left = [fork for fork in forks if fork.id == fork.source and fork.digest != target]
+    replay.begin(conn, [fork for fork in left if fork.spec.policy == "rederive"])
+    _move_sources(conn, environment, forks, target)
+    entry = _move_pointer(conn, environment, pointer, binding, why)
+    _leave_behind(conn, forks, left, entry, why)
+    return entry
+
+
+def require_pointer(conn: Connection, environment: str, expected: Pointer) -> Pointer:
+    """Lock the pointer, which is as expected. Raises MovedError."""
     pointer = lock_pointer(conn, environment)
     if pointer != expected:
         raise MovedError(
@@ -44,115 +82,113 @@ def cutover(conn: Connection, environment: str, expected: Pointer, target: str, 
             where=environment,
             remedy=f"look at `mlops history {environment}`, then run the command again",
         )
-    binding = require_binding(conn, environment, target)
-    _require_cut(conn, binding)
-    releases = [digest for digest in (expected.digest, target) if digest]
-    forks = read_forks(conn, environment, digests=releases)
-    lock_drains(conn, sorted({fork.table for fork in forks}))
-    _lock_tables(conn, forks)
-    _last_carry(conn, environment, target)
-    _move_grants(conn, environment, forks, binding)
-    _move_sources(conn, environment, target)
-    return _move_pointer(conn, environment, pointer, binding, why)
+    return pointer
 
 
-def set_autovacuum(conn: Connection, environment: str, digests: Iterable[str], *, on: bool) -> None:
-    """Switch autovacuum of these releases' forks, each in a transaction of its own.
-
-    A vacuum gives way to a waiting lock only after deadlock_timeout, which is longer than a cutover waits.
-    """
-    for fork in read_forks(conn, environment, digests=list(digests)):
-        off = _autovacuum_is_off(conn, fork)
-        if off != (not on):
-            setting = "RESET (autovacuum_enabled)" if on else "SET (autovacuum_enabled = off)"
-            with conn.transaction():
-                conn.execute("SET LOCAL lock_timeout = '2s'")
-                conn.execute(sql.SQL("ALTER TABLE {} " + setting).format(fork.name))
-
-
-def blockers(conninfo: SecretStr, environment: str, digests: Iterable[str]) -> list[str]:
-    """Who holds a lock on these releases' forks, longest first, as sentences."""
-    with connect(conninfo, "mlops blockers") as conn:
-        forks = read_forks(conn, environment, digests=list(digests))
-        rows = conn.execute(
-            "SELECT DISTINCT a.pid, a.usename, a.state, a.application_name,"
-            " extract(epoch FROM clock_timestamp() - a.xact_start)::numeric(10, 1)"
-            " FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)"
-            " WHERE l.granted AND l.relation = ANY(%s::regclass[]) AND l.mode <> 'AccessShareLock'"
-            " AND a.pid <> pg_backend_pid() ORDER BY 5 DESC NULLS LAST",
-            [[f'"{fork.pg_schema}"."{fork.table}"' for fork in forks]],
-        ).fetchall()
-    return [f"pid {pid} ({user}, {name}), {state} for {age} s" for pid, user, state, name, age in rows]
-
-
-def _autovacuum_is_off(conn: Connection, fork: Fork) -> bool:
-    row = conn.execute(
-        "SELECT coalesce('autovacuum_enabled=off' = ANY(reloptions), false)"
-        " FROM pg_class WHERE oid = %s::regclass",
-        [f'"{fork.pg_schema}"."{fork.table}"'],
-    ).fetchone()
-    return bool(row and row[0])
-
-
-def _require_cut(conn: Connection, binding: Binding) -> None:
-    row = conn.execute(
-        "SELECT status FROM mlops.binding WHERE env = %s AND digest = %s",
-        [binding.environment, binding.digest],
-    ).fetchone()
+def require_cut(conn: Connection, environment: str, digest: str) -> Binding:
+    """The binding of a release that has its pg_schema. Raises NotFoundError, PolicyError."""
+    binding = require_binding(conn, environment, digest)
+    row = conn.execute(query("cutover", "status"), [environment, digest]).fetchone()
     if row != ("cut",):
         raise PolicyError(
             f"release {binding.release} has no pg_schema here (it is {row[0] if row else 'unknown'})",
-            where=binding.environment,
+            where=environment,
             remedy=f"`mlops deploy stacks/releases/{binding.release}.yaml` makes it",
+        )
+    return binding
+
+
+def lock_tables(conn: Connection, forks: list[Fork]) -> None:
+    """Stop writers of these forks, and who appends to what is replayed into them: one statement, sorted."""
+    names = {(fork.table, fork.pg_schema) for fork in forks}
+    names |= {(f.spec.replay.source, "shared") for f in forks if f.spec.replay is not None}
+    if names:
+        tables = sql.SQL(", ").join(sql.Identifier(schema, table) for table, schema in sorted(names))
+        conn.execute(sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(tables))
+
+
+def require_little(conn: Connection, environment: str, tables: list[str], at_most: int) -> None:
+    """Raise BacklogError when more than `at_most` changes are in the logs."""
+    if apply.logged(conn, tables, most=at_most + 1) > at_most:
+        raise BacklogError(
+            f"more than {at_most:,} changes were made since the last drain began",
+            where=environment,
+            remedy="run the command again; they are carried before writers are stopped",
         )
 
 
-def _lock_tables(conn: Connection, forks: list[Fork]) -> None:
-    """Stop writers of all forks of both releases, in one statement, sorted."""
-    if forks:
-        names = [f.name for f in sorted(forks, key=lambda f: (f.table, f.pg_schema))]
-        conn.execute(sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(sql.SQL(", ").join(names)))
+def _require_no_other_shift(forks: list[Fork], target: str) -> None:
+    """A shift under way can be finished or turned back, nothing else."""
+    moved = {fork.moved for fork in forks if fork.weight}
+    to = {fork.digest for fork in forks if fork.id in moved}
+    if moved and to != {target}:
+        raise PolicyError(
+            "entities are being shifted to another release",
+            remedy="finish that shift or turn it back first",
+        )
 
 
-def _last_carry(conn: Connection, environment: str, target: str) -> None:
-    stale = [f.table for f in read_forks(conn, environment, digests=[target]) if f.state != "following"]
+def _last_carry(conn: Connection, environment: str, forks: list[Fork], target: str) -> None:
+    stale = [f.table for f in forks if f.digest == target and f.state != "following"]
     if stale:
         raise PolicyError(
             f"forked table {', '.join(stale)} of the target does not follow",
             where=environment,
             remedy="run the command again: it is copied anew first",
         )
-    while drain(conn, environment, target, limit=None).pending:
+    cascades = any(
+        key.on_delete or key.on_update for f in forks if f.digest == target for key in f.spec.foreign_keys
+    )
+    # What a reference's action has changed in the target is captured, and made right in a second drain.
+    while drain(conn, environment, target, limit=None).applied and cascades:
         pass
 
 
 def _move_grants(conn: Connection, environment: str, forks: list[Fork], target: Binding) -> None:
-    roles: dict[str, str] = {target.digest: target.role}
-    for fork in forks:
-        if fork.digest not in roles:
-            roles[fork.digest] = require_binding(conn, environment, fork.digest).role
-        role = sql.Identifier(roles[fork.digest])
-        # The fence: everything is taken, then reading is given back.
-        conn.execute(sql.SQL("REVOKE ALL ON {} FROM {}").format(fork.name, role))
-        rights = "SELECT, INSERT, UPDATE, DELETE" if fork.digest == target.digest else "SELECT"
-        conn.execute(sql.SQL("GRANT " + rights + " ON {} TO {}").format(fork.name, role))
+    """The fence: everything is taken from every role, then reading is given back, and writing to the target's."""
+    for digest in sorted({fork.digest for fork in forks}):
+        role = target.role if digest == target.digest else require_binding(conn, environment, digest).role
+        grant(conn, [f for f in forks if f.digest == digest], role, writes=digest == target.digest)
 
 
-def _move_sources(conn: Connection, environment: str, target: str) -> None:
-    """From now on the target's forks hold the truth, and count what is written to them."""
-    conn.execute(
-        "UPDATE mlops.forked AS t SET source = f.id FROM mlops.fork AS f"
-        " WHERE f.env = %s AND f.digest = %s AND t.env = f.env AND t.table_name = f.table_name",
-        [environment, target],
-    )
-    conn.execute(
-        "UPDATE mlops.fork SET changes_at_live = changes WHERE env = %s AND digest = %s",
-        [environment, target],
-    )
+def grant(conn: Connection, forks: list[Fork], role: str, *, writes: bool) -> None:
+    """Take every right on these forks from a role, then give back reading, and writing if `writes`."""
+    if forks:
+        tables = sql.SQL(", ").join(fork.name for fork in forks)
+        rights = "SELECT, INSERT, UPDATE, DELETE" if writes else "SELECT"
+        conn.execute(sql.SQL("REVOKE ALL ON {} FROM {}").format(tables, sql.Identifier(role)))
+        conn.execute(sql.SQL("GRANT " + rights + " ON {} TO {}").format(tables, sql.Identifier(role)))
+
+
+def _move_sources(conn: Connection, environment: str, forks: list[Fork], target: str) -> None:
+    values = {"env": environment, "digest": target}
+    _mark_jumps(conn, environment, [f for f in forks if f.digest == target and not f.is_carried_to])
+    conn.execute(query("cutover", "move_sources"), values)
+    conn.execute(query("cutover", "mark_lived"), values)
+
+
+def _mark_jumps(conn: Connection, environment: str, targets: list[Fork]) -> None:
+    """A target that is as its release left it is no continuation: who followed the one that is left is stale."""
+    if not targets:
+        return
+    tables = [fork.table for fork in targets]
+    followers = [
+        fork
+        for fork in read_forks(conn, environment, tables=tables)
+        if fork.is_carried_to and not fork.is_written and fork.digest != targets[0].digest
+    ]
+    for digest in sorted({fork.digest for fork in followers}):
+        stale = {f.table for f in followers if f.digest == digest}
+        group = {name for table in stale for name in connected(specs_of(conn, digest), table)}
+        conn.execute(
+            query("cutover", "jump"), {"env": environment, "digests": [digest], "tables": sorted(group)}
+        )
+    for fork in followers:
+        forget_pending(conn, fork)
 
 
 def _move_pointer(conn: Connection, environment: str, pointer: Pointer, target: Binding, why: Why) -> Entry:
-    row = conn.execute("SELECT pg_current_snapshot()::text").fetchone()
+    row = conn.execute(query("replay", "snapshot")).fetchone()
     details: Mapping[str, Any] = {
         "release": target.release,
         "from": pointer.digest,
@@ -171,8 +207,17 @@ def _move_pointer(conn: Connection, environment: str, pointer: Pointer, target: 
         details=details,
         epoch=pointer.epoch + 1,
     )
-    conn.execute(
-        "UPDATE mlops.pointer SET digest = %s, epoch = epoch + 1, entry = %s WHERE env = %s",
-        [target.digest, entry.n, environment],
-    )
+    conn.execute(query("cutover", "move_pointer"), [target.digest, entry.n, environment])
     return entry
+
+
+def _leave_behind(conn: Connection, forks: list[Fork], left: list[Fork], entry: Entry, why: Why) -> None:
+    """List what the policy of a target that was live before does not take along."""
+    leaving = {fork.table: fork for fork in left}
+    pairs = [
+        (leaving[fork.table], fork)
+        for fork in forks
+        if fork.digest == entry.digest and fork.table in leaving and not fork.is_carried_to
+    ]
+    if pairs:
+        discard.record(conn, pairs, entry, left[0].digest, why.actor)

@@ -1,28 +1,35 @@
-"""Forks as the database knows them, and the SQL objects that each logical forked table has once.
+"""Forks as the database knows them, their locks, and how foreign keys connect them. It must not move rows.
 
-For table `users`: `store.log_users` (append-only, written by capture triggers), `store.pending_users`
-(target, key), `store.capture_users()` and the sequences of its identities. It must not move rows.
+Table `users` has `store.log_users`, written by capture triggers, and `store.pending_users`: the keys that wait
+for each fork.
 """
 
+import contextlib
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from psycopg import sql
-from psycopg.types.json import Jsonb
 
-from mlops_sdk.errors import PolicyError
 from mlops_sdk.ledger.bindings import read_lock
-from mlops_sdk.ledger.database import Connection
+from mlops_sdk.ledger.database import Connection, LeaseToken, control_transaction
+from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.tables import TableSpec
-from mlops_sdk.state import ddl
+from mlops_sdk.state.entity import entity_column
+from mlops_sdk.state.queries import query
 
 _DRAIN_CLASS = 0x6D6C  # first half of the advisory locks (drain, table)
+_HOLD_TIMEOUT_MS = 10_000  # longer than a drain takes; who waits for it stops no writer
 
 
 @dataclass(frozen=True)
 class Fork:
-    """One release's real table of a forked table. `source` is the fork that holds the truth, if any does."""
+    """One release's real table of a forked table.
+
+    `source` is the fork that holds the truth, if any does. While entities are shifted, `moved` holds it for the
+    first `weight` of 256 buckets. `lived`: was live since it was copied. `replayed` (a pg_snapshot, with the
+    `generation` of shared rows) says what was replayed into it. `present`: its table is there.
+    """
 
     id: int
     digest: str
@@ -31,20 +38,27 @@ class Fork:
     state: str
     source: int | None
     spec: TableSpec
+    lived: bool = False
+    replayed: str | None = None
+    generation: int | None = None
+    present: bool = True
+    moved: int | None = None
+    weight: int = 0
 
     @property
     def name(self) -> sql.Identifier:
         """The qualified table."""
         return sql.Identifier(self.pg_schema, self.table)
 
+    @property
+    def is_written(self) -> bool:
+        """Whether its release may write to it: it holds the truth, or a part of it."""
+        return self.id == self.source or (self.weight > 0 and self.id == self.moved)
 
-_FORKS = """
-SELECT f.id, f.digest, f.table_name, f.pg_schema, f.state, t.source
-  FROM mlops.fork AS f JOIN mlops.forked AS t USING (env, table_name)
- WHERE f.env = %(env)s AND (f.digest = ANY(%(digests)s) OR f.id = ANY(%(ids)s)
-                            OR f.table_name = ANY(%(tables)s))
- ORDER BY f.table_name, f.id
-"""
+    @property
+    def is_carried_to(self) -> bool:
+        """Whether it gets the values of changed keys; else the policy keeps it as its release left it."""
+        return self.is_written or not self.lived or self.spec.policy in (None, "carry")
 
 
 def read_forks(
@@ -57,27 +71,53 @@ def read_forks(
 ) -> list[Fork]:
     """Forks of these releases, with these ids or of these tables, by table name."""
     wanted = {"env": environment, "digests": digests or [], "ids": ids or [], "tables": tables or []}
-    rows = conn.execute(_FORKS, wanted).fetchall()
-    return [
-        Fork(id_, digest, table, pg_schema, state, source, specs_of(conn, digest)[table])
-        for id_, digest, table, pg_schema, state, source in rows
-    ]
+    rows = conn.execute(query("forks", "read_forks"), wanted).fetchall()
+    found: list[Fork] = []
+    for id_, digest, table, pg_schema, state, source, *rest in rows:
+        spec = specs_of(conn, digest)[table]
+        *others, moved, weight = rest
+        shifts = entity_column(spec) is not None and moved is not None
+        found.append(
+            Fork(
+                *(id_, digest, table, pg_schema, state, source, spec, *others),
+                *((moved, weight) if shifts else (None, 0)),
+            )
+        )
+    return found
 
 
-_specs: dict[str, Mapping[str, TableSpec]] = {}
+_locks: dict[str, Lock] = {}
+
+
+def lock_of(conn: Connection, digest: str) -> Lock:
+    """The lock of a bound release; kept in memory, for it never changes. Raises NotFoundError."""
+    if digest not in _locks:
+        _locks[digest] = read_lock(conn, digest)
+    return _locks[digest]
 
 
 def specs_of(conn: Connection, digest: str) -> Mapping[str, TableSpec]:
-    """The declared tables of a bound release; kept in memory, for a lock never changes."""
-    if digest not in _specs:
-        _specs[digest] = read_lock(conn, digest).tables
-    return _specs[digest]
+    """The declared tables of a bound release. Raises NotFoundError."""
+    return lock_of(conn, digest).tables
 
 
-def lock_drains(conn: Connection, tables: list[str]) -> None:
+def lock_drains(conn: Connection, tables: Iterable[str]) -> None:
     """Take the advisory locks (drain, table) in the order of names, until the transaction ends."""
     for table in sorted(tables):
-        conn.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [_DRAIN_CLASS, table])
+        conn.execute(query("forks", "lock_drain"), [_DRAIN_CLASS, table])
+
+
+@contextlib.contextmanager
+def holding_drains(conn: Connection, lease: LeaseToken | None, tables: Iterable[str]) -> Iterator[None]:
+    """The same locks for the session, so that a snapshot can be taken after them; `conn` is idle."""
+    try:
+        with control_transaction(conn, lease, lock_timeout_ms=_HOLD_TIMEOUT_MS):
+            for table in sorted(tables):
+                conn.execute(query("forks", "hold_drain"), [_DRAIN_CLASS, table])
+        yield
+    finally:
+        if not conn.closed:
+            conn.execute("SELECT pg_advisory_unlock_all()")
 
 
 def children_first(specs: Mapping[str, TableSpec]) -> list[str]:
@@ -98,6 +138,19 @@ def _order(references: tuple[tuple[str, tuple[str, ...]], ...]) -> list[str]:
     return parents_first[::-1]
 
 
+def connected(specs: Mapping[str, TableSpec], table: str) -> list[str]:
+    """The forked tables that foreign keys connect with `table`, it too: they are copied as one; by name."""
+    found, waiting = {table}, [table]
+    while waiting:
+        name = waiting.pop()
+        refers = {key.table for key in specs[name].foreign_keys}
+        referred = {n for n, s in specs.items() if any(key.table == name for key in s.foreign_keys)}
+        for other in (refers | referred) - found:
+            found.add(other)
+            waiting.append(other)
+    return sorted(found)
+
+
 def log_name(table: str) -> sql.Identifier:
     """The change log of a forked table."""
     return sql.Identifier("store", f"log_{table}")
@@ -108,91 +161,19 @@ def pending_name(table: str) -> sql.Identifier:
     return sql.Identifier("store", f"pending_{table}")
 
 
-def key_columns(spec: TableSpec) -> list[tuple[str, str]]:
-    """The key's columns with their types."""
-    return [(name, spec.column(name).type) for name in spec.primary_key]
+def guard_name(fork_id: int) -> sql.Identifier:
+    """The view that keeps a fork from being dropped while it is kept."""
+    return sql.Identifier("sdk_keep", f"fork_{fork_id}")
 
 
-def ensure_logical(conn: Connection, environment: str, spec: TableSpec) -> None:
-    """Make what the logical table has once; inside a control transaction, idempotent.
+def forget(conn: Connection, fork: Fork) -> None:
+    """Drop what waits for a fork and its registration; the caller has the lock of its drain."""
+    forget_pending(conn, fork)
+    conn.execute(query("forks", "forget_fork"), [fork.id])
 
-    Raises PolicyError when earlier releases have the table with another key.
-    """
-    key = [list(column) for column in key_columns(spec)]
+
+def forget_pending(conn: Connection, fork: Fork) -> None:
+    """Drop the keys that wait for a fork."""
     conn.execute(
-        "INSERT INTO mlops.forked (env, table_name, key) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-        [environment, spec.name, Jsonb(key)],
+        query("carry", "forget").format(pending=pending_name(fork.table), target=sql.Literal(fork.id))
     )
-    row = conn.execute(
-        "SELECT key FROM mlops.forked WHERE env = %s AND table_name = %s", [environment, spec.name]
-    ).fetchone()
-    assert row is not None  # inserted above
-    if row[0] != key:
-        raise PolicyError(
-            f"forked table {spec.name} has key {key}, earlier releases have {row[0]}",
-            remedy="rows are carried by their key: give the table with the new key a new name",
-        )
-    conn.execute("SET LOCAL ROLE sdk_owner")
-    for column in spec.columns:
-        if column.identity is not None:
-            conn.execute(ddl.create_sequence(spec, column.name))
-            sequence = sql.Identifier("shared", ddl.sequence_name(spec.name, column.name))
-            conn.execute(sql.SQL("GRANT USAGE ON SEQUENCE {} TO sdk_app").format(sequence))
-    if conn.execute("SELECT to_regclass(%s)", [f"store.log_{spec.name}"]).fetchone() == (None,):
-        _create_log(conn, spec)
-    conn.execute("RESET ROLE")
-
-
-def _create_log(conn: Connection, spec: TableSpec) -> None:
-    columns = sql.SQL(", ").join(
-        sql.SQL("{} {} NOT NULL").format(sql.Identifier(name), ddl.raw(type_))
-        for name, type_ in key_columns(spec)
-    )
-    names = ddl.names(spec.primary_key)
-    log, pending = log_name(spec.name), pending_name(spec.name)
-    conn.execute(sql.SQL("CREATE TABLE {} (src int NOT NULL, {})").format(log, columns))
-    conn.execute(
-        sql.SQL("CREATE TABLE {} (target int NOT NULL, {}, PRIMARY KEY (target, {}))").format(
-            pending, columns, names
-        )
-    )
-    # The release's role may not write the log; the function may, for whoever changes a fork.
-    conn.execute(
-        sql.SQL(
-            "CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
-            " SET search_path = pg_catalog, pg_temp AS $capture$ BEGIN"
-            " IF TG_OP = 'INSERT' THEN"
-            "  INSERT INTO {log} SELECT TG_ARGV[0]::int, {names} FROM new_rows;"
-            " ELSIF TG_OP = 'DELETE' THEN"
-            "  INSERT INTO {log} SELECT TG_ARGV[0]::int, {names} FROM old_rows;"
-            " ELSE"  # the old key too: an update may change it
-            "  INSERT INTO {log} SELECT TG_ARGV[0]::int, {names} FROM new_rows"
-            "   UNION SELECT TG_ARGV[0]::int, {names} FROM old_rows;"
-            " END IF; RETURN NULL; END $capture$"
-        ).format(function=_capture(spec.name), log=log, names=names)
-    )
-
-
-def _capture(table: str) -> sql.Identifier:
-    return sql.Identifier("store", f"capture_{table}")
-
-
-def add_capture(conn: Connection, schema: str, table: str, fork_id: int) -> None:
-    """Give a new fork its capture triggers, before any row; runs as the table's owner.
-
-    The carry is exempt by its role, which nobody can take on, not by a setting, which anybody could.
-    """
-    for event, tables in (
-        ("INSERT", "NEW TABLE AS new_rows"),
-        ("DELETE", "OLD TABLE AS old_rows"),
-        ("UPDATE", "OLD TABLE AS old_rows NEW TABLE AS new_rows"),
-    ):
-        trigger = sql.Identifier(f"mlops_capture_{event.lower()}")
-        on = sql.Identifier(schema, table)
-        conn.execute(
-            sql.SQL(
-                "CREATE TRIGGER {} AFTER {} ON {} REFERENCING {} FOR EACH STATEMENT"
-                " WHEN (current_user <> 'sdk_carry') EXECUTE FUNCTION {}({})"
-            ).format(trigger, ddl.raw(event), on, ddl.raw(tables), _capture(table), sql.Literal(str(fork_id)))
-        )
-        conn.execute(sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(on, trigger))

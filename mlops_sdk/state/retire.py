@@ -14,10 +14,9 @@ from mlops_sdk.ledger.bindings import require_binding
 from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction
 from mlops_sdk.ledger.store import append, lock_pointer
 from mlops_sdk.release.binding import Binding
-from mlops_sdk.state.cut import guard_name
 from mlops_sdk.state.fingerprint import attempt_name
 from mlops_sdk.state.fork import staging_schema
-from mlops_sdk.state.forks import Fork, children_first, lock_drains, pending_name, read_forks
+from mlops_sdk.state.forks import Fork, children_first, forget, guard_name, lock_drains, read_forks
 
 _DROP_LOCK_TIMEOUT_MS = 2000
 
@@ -118,8 +117,7 @@ def _drop_forks(conn: Connection, forks: list[Fork]) -> None:
         fork = by_name[name]
         conn.execute(sql.SQL("DROP VIEW IF EXISTS {} RESTRICT").format(guard_name(fork.id)))
         conn.execute(sql.SQL("DROP TABLE {} RESTRICT").format(fork.name))
-        conn.execute(sql.SQL("DELETE FROM {} WHERE target = %s").format(pending_name(name)), [fork.id])
-        conn.execute("DELETE FROM mlops.fork WHERE id = %s", [fork.id])
+        forget(conn, fork)
 
 
 def _drop_physical(conn: Connection, fingerprint: str) -> list[str]:

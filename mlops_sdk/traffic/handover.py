@@ -4,25 +4,24 @@ Carry until little is left, one transaction that moves grants, pointer and ledge
 step can be repeated; after a kill the same call converges. It must not build, fork or cut.
 """
 
-import time
 from collections.abc import Callable
 
-import psycopg
 from pydantic import SecretStr
 
-from mlops_sdk.errors import DeadlineError, PolicyError
 from mlops_sdk.ledger.bindings import require_binding
 from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction, retry
 from mlops_sdk.ledger.entries import Entry, Pointer
 from mlops_sdk.ledger.lease import require_unheld
 from mlops_sdk.ledger.store import read_entry, read_pointer
-from mlops_sdk.state import carry, fork
-from mlops_sdk.state.cutover import Why, blockers, cutover, set_autovacuum
-from mlops_sdk.state.forks import read_forks
+from mlops_sdk.state import carry, fence
+from mlops_sdk.state.blockers import set_autovacuum
+from mlops_sdk.state.copy import copy
+from mlops_sdk.state.cutover import Why, cutover
+from mlops_sdk.state.forks import connected, read_forks, specs_of
+from mlops_sdk.state.shift import read_shift
+from mlops_sdk.traffic.attempts import SMALL_KEYS, Patience, attempt
 from mlops_sdk.traffic.port import TrafficPort
-
-SMALL_KEYS = 500  # so few keys are carried within the cutover's locks in some milliseconds
-_NAME_BLOCKER_AFTER = 10
+from mlops_sdk.traffic.shift import route, turn_back
 
 
 def handover(
@@ -38,21 +37,27 @@ def handover(
     rollback_of: str | None = None,
     report: Callable[[str], None] | None = None,
     timeout_s: float = 60.0,
+    end_blockers: bool = False,
 ) -> Entry:
     """Make the release with digest `target` live and send it all traffic; the entry that says so.
 
-    If it is live already only router and table settings are made right, and the entry is the one of then.
-    Without a lease it is refused while a deployer holds one. Raises NotFoundError for a release that is not
+    If it is live already only router and table settings are made right, and the entry is the one of then. A shift
+    under way is finished by it or turned back. `end_blockers` ends idle transactions of releases that are in the
+    way. Without a lease it is refused while a deployer holds one. Raises NotFoundError for a release that is not
     bound, PolicyError for one that is not cut, LeaseHeldError, LeaseLostError, MovedError, and DeadlineError
     naming who blocks.
     """
     why = Why(actor, reason, cause, rollback_of)
+    patience = Patience(timeout_s, report, end_blockers)
     with connect(conninfo, f"mlops handover {environment}") as conn:
         binding = require_binding(conn, environment, target)
         pointer = read_pointer(conn, environment)
+        under_way = read_shift(conn, environment)
+        if under_way is not None and under_way.digest != target:
+            turn_back(conninfo, conn, environment, traffic, lease, patience)
         if pointer.digest != target:
             _prepare(conninfo, conn, environment, pointer, target, lease)
-            _commit(conninfo, conn, environment, pointer, target, why, lease, report, timeout_s)
+            _commit(conninfo, conn, environment, pointer, target, why, lease, patience)
             pointer = read_pointer(conn, environment)
         traffic.point(binding.service_port)
         _settle(conn, environment)
@@ -66,7 +71,11 @@ def reconcile(conninfo: SecretStr, environment: str, traffic: TrafficPort) -> st
         pointer = read_pointer(conn, environment)
         if pointer.digest is None:
             return None
-        traffic.point(require_binding(conn, environment, pointer.digest).service_port)
+        under_way = read_shift(conn, environment)
+        if under_way is None:
+            traffic.point(require_binding(conn, environment, pointer.digest).service_port)
+        else:
+            route(conn, environment, pointer.digest, under_way, traffic)
         _settle(conn, environment)
         return pointer.digest
 
@@ -81,14 +90,23 @@ def _prepare(
 ) -> None:
     """Bring the target's forks close, so that the locks are held for milliseconds."""
     _check(conn, environment, lease)
+    carry.require_present(environment, read_forks(conn, environment, digests=[target]))
     carry.mark_stale(conn, environment)
+    _mark_unknown(conn, environment, target)
     for found in read_forks(conn, environment, digests=[target]):
         if found.state != "following":
-            fork.copy(conn, environment, found.id, lease)
+            copy(conn, environment, found.id, lease)
     releases = [digest for digest in (pointer.digest, target) if digest]
     retry(lambda: set_autovacuum(conn, environment, releases, on=False))
     if read_forks(conn, environment, digests=[target]):
         carry.catch_up(conninfo, environment, target, lease=lease, small=SMALL_KEYS)
+
+
+def _mark_unknown(conn: Connection, environment: str, target: str) -> None:
+    """A fork to replay into, of which it is not known what was replayed, is copied anew."""
+    for fork in read_forks(conn, environment, digests=[target]):
+        if fork.spec.policy == "rederive" and not fork.is_carried_to and fork.replayed is None:
+            carry.set_stale(conn, environment, target, connected(specs_of(conn, target), fork.table))
 
 
 def _check(conn: Connection, environment: str, lease: LeaseToken | None) -> None:
@@ -105,47 +123,28 @@ def _commit(
     target: str,
     why: Why,
     lease: LeaseToken | None,
-    report: Callable[[str], None] | None,
-    timeout_s: float,
+    patience: Patience,
 ) -> Entry:
-    """The cutover transaction, again while a writer is in the way, at most `timeout_s`."""
-    releases = [digest for digest in (pointer.digest, target) if digest]
-    deadline = time.monotonic() + timeout_s
+    """The cutover transaction, again while a writer is in the way."""
 
-    def work() -> Entry:
+    def work(at_most: int) -> Entry:
         with control_transaction(conn, lease):
             if lease is None:
                 require_unheld(conn, environment)
-            return cutover(conn, environment, pointer, target, why)
+            return cutover(conn, environment, pointer, target, why, at_most=at_most)
 
-    def on_failure(number: int, error: psycopg.Error) -> None:
-        if time.monotonic() > deadline:
-            raise _blocked(conninfo, environment, releases, timeout_s) from error
-        if number % _NAME_BLOCKER_AFTER == 0 and report is not None:
-            report("the handover waits for " + "; ".join(blockers(conninfo, environment, releases)))
-        # Writers go on meanwhile: what they wrote is carried outside the locks.
-        carry.drain_once(conn, environment, target, lease=lease)
-
-    try:
-        return retry(work, tries=100_000, on_failure=on_failure)
-    except psycopg.errors.IntegrityError as error:
-        raise PolicyError(
-            f"the target cannot hold a row of the live release: {error.diag.message_primary}",
-            where=f"{environment}: {error.diag.schema_name}.{error.diag.table_name}",
-            remedy=f"change the row: {error.diag.message_detail}",
-        ) from error
-
-
-def _blocked(conninfo: SecretStr, environment: str, releases: list[str], timeout_s: float) -> DeadlineError:
-    found = "; ".join(blockers(conninfo, environment, releases)) or "nobody any more"
-    return DeadlineError(
-        f"the handover could not stop the writers within {timeout_s:g} s; in the way: {found}",
-        where=environment,
-        remedy="end that transaction, then run the command again; nothing was changed",
+    return attempt(
+        work,
+        lambda: carry.drain_once(conn, environment, target, lease=lease),
+        conninfo=conninfo,
+        environment=environment,
+        releases=[digest for digest in (pointer.digest, target) if digest],
+        patience=patience,
     )
 
 
 def _settle(conn: Connection, environment: str) -> None:
-    """Autovacuum on for every fork: also for those that a killed handover left without."""
+    """Autovacuum on for every fork, also for those that a killed handover left without; no old fences."""
     forks = read_forks(conn, environment, tables=carry.logical_tables(conn, environment))
     retry(lambda: set_autovacuum(conn, environment, sorted({f.digest for f in forks}), on=True))
+    fence.drop_disabled(conn, forks)

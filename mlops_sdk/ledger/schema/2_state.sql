@@ -41,6 +41,9 @@ CREATE TABLE IF NOT EXISTS mlops.fork (
     table_name text NOT NULL,
     pg_schema text NOT NULL,            -- where the table is now: staging, then the release's
     state text NOT NULL CHECK (state IN ('copying', 'following', 'stale')),
+    lived boolean NOT NULL DEFAULT false, -- was live since it was copied; policies but carry go by it
+    replayed text,                      -- a pg_snapshot: which shared rows were replayed; null: it is carried to
+    generation int,                     -- of the shared rows that `replayed` is about
     changes bigint NOT NULL DEFAULT 0,  -- rows that were changed in this fork by others than the carry
     changes_at_live bigint NOT NULL DEFAULT 0,
     UNIQUE (env, digest, table_name),
@@ -52,6 +55,44 @@ DO $$ BEGIN
         ALTER TABLE mlops.forked ADD CONSTRAINT forked_source_fkey FOREIGN KEY (source) REFERENCES mlops.fork (id);
     END IF;
 END $$;
+
+-- A shift of entities on its way: so many of 256 buckets are written in release `digest`. In force only while
+-- the pointer has this epoch; no row, no shift.
+CREATE TABLE IF NOT EXISTS mlops.weight (
+    env text PRIMARY KEY REFERENCES mlops.pointer,
+    digest text NOT NULL,
+    weight int NOT NULL CHECK (weight BETWEEN 1 AND 256),
+    epoch bigint NOT NULL,
+    since timestamptz NOT NULL DEFAULT clock_timestamp(),
+    FOREIGN KEY (env, digest) REFERENCES mlops.binding
+);
+
+-- Rows that a cutover left behind as their table's policy says: each as the release that was left has it, null
+-- if it had deleted it. `n` is the ledger entry of the cutover.
+CREATE TABLE IF NOT EXISTS mlops.loss (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    env text NOT NULL,
+    table_name text NOT NULL,
+    key jsonb NOT NULL,
+    row jsonb,
+    n bigint NOT NULL,
+    left_digest text NOT NULL,
+    to_digest text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    FOREIGN KEY (env, n) REFERENCES mlops.entry
+);
+CREATE INDEX IF NOT EXISTS loss_entry ON mlops.loss (env, n);
+
+-- Releases that the janitor keeps whatever else it thinks.
+CREATE TABLE IF NOT EXISTS mlops.pin (
+    env text NOT NULL,
+    digest text NOT NULL,
+    reason text NOT NULL,
+    who text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (env, digest, reason),
+    FOREIGN KEY (env, digest) REFERENCES mlops.binding
+);
 
 -- Shared tables: the declaration as expanded so far.
 CREATE TABLE IF NOT EXISTS mlops.shared_table (

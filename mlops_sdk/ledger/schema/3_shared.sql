@@ -27,5 +27,6 @@ GRANT SELECT ON ALL TABLES IN SCHEMA mlops TO sdk;
 GRANT INSERT ON mlops.entry, mlops.lock, mlops.binding TO sdk;
 GRANT UPDATE (status, unreferenced_at) ON mlops.binding TO sdk;
 GRANT INSERT, UPDATE ON mlops.pointer, mlops.lease TO sdk;
-GRANT INSERT, UPDATE, DELETE ON mlops.physical, mlops.forked, mlops.fork, mlops.shared_table, mlops.release_table TO sdk;
+GRANT INSERT, DELETE ON mlops.loss, mlops.pin TO sdk;
+GRANT INSERT, UPDATE, DELETE ON mlops.weight, mlops.physical, mlops.forked, mlops.fork, mlops.shared_table, mlops.release_table TO sdk;
 GRANT DELETE ON mlops.prediction_log TO sdk;  -- `mlops state erase`

@@ -1,0 +1,56 @@
+-- Forks as the control tables know them, and the objects that each logical forked table has once.
+
+-- name: read_forks
+-- `source` is the fork that holds the truth, `moved` the one that holds it for `weight` of 256 buckets while
+-- entities are shifted: only a weight of the pointer's own epoch is in force.
+SELECT f.id, f.digest, f.table_name, f.pg_schema, f.state, t.source, f.lived, f.replayed, f.generation,
+       to_regclass(format('%%I.%%I', f.pg_schema, f.table_name)) IS NOT NULL, m.id, coalesce(w.weight, 0)
+  FROM mlops.fork AS f
+  JOIN mlops.forked AS t USING (env, table_name)
+  LEFT JOIN (mlops.weight AS w JOIN mlops.pointer AS p USING (env, epoch)) ON w.env = f.env
+  LEFT JOIN mlops.fork AS m ON m.env = f.env AND m.digest = w.digest AND m.table_name = f.table_name
+ WHERE f.env = %(env)s AND (f.digest = ANY(%(digests)s) OR f.id = ANY(%(ids)s)
+                            OR f.table_name = ANY(%(tables)s))
+ ORDER BY f.table_name, f.id;
+
+-- name: lock_drain
+-- The advisory lock (drain, table), until the transaction ends.
+SELECT pg_advisory_xact_lock(%s, hashtext(%s));
+
+-- name: hold_drain
+-- The same lock until the session gives it back: it must be had before a snapshot is taken.
+SELECT pg_advisory_lock(%s, hashtext(%s));
+
+-- name: create_log
+-- One row a change, no key: a key would make writers of one row wait for each other. Emptied all the time, so
+-- its dead rows are vacuumed by their number, not by their share.
+CREATE TABLE {log} (mlops_src int NOT NULL, {columns})
+  WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+
+-- name: create_pending
+CREATE TABLE {pending} (mlops_target int NOT NULL, {columns}, PRIMARY KEY (mlops_target, {key}))
+  WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+
+-- name: create_capture
+-- The release's role may not write the log; the function may, for whoever changes a fork. An update logs the old
+-- key too: it may have changed it.
+CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+ SET search_path = pg_catalog, pg_temp AS $capture$ BEGIN
+  IF TG_OP = 'INSERT' THEN
+    INSERT INTO {log} SELECT TG_ARGV[0]::int, {key} FROM new_rows;
+  ELSIF TG_OP = 'DELETE' THEN
+    INSERT INTO {log} SELECT TG_ARGV[0]::int, {key} FROM old_rows;
+  ELSE
+    INSERT INTO {log} SELECT TG_ARGV[0]::int, {key} FROM new_rows
+     UNION SELECT TG_ARGV[0]::int, {key} FROM old_rows;
+  END IF;
+  RETURN NULL;
+END $capture$;
+
+-- name: create_trigger
+-- The carry is exempt by its role, which nobody can take on, not by a setting, which anybody could.
+CREATE TRIGGER {trigger} AFTER {event} ON {fork} REFERENCING {transition} FOR EACH STATEMENT
+  WHEN (current_user <> 'sdk_carry') EXECUTE FUNCTION {function}({id});
+
+-- name: forget_fork
+DELETE FROM mlops.fork WHERE id = %s;

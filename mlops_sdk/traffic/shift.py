@@ -1,0 +1,118 @@
+"""A shift of traffic with the writes of its entities: database first, then the router, step by step.
+
+The router may lag: a write at the wrong side is refused (42501) and sent again. It must not make a release live.
+"""
+
+from collections.abc import Callable
+
+from pydantic import SecretStr
+
+from mlops_sdk.ledger.bindings import require_binding
+from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction, retry
+from mlops_sdk.ledger.lease import require_unheld
+from mlops_sdk.ledger.store import read_pointer
+from mlops_sdk.state import carry
+from mlops_sdk.state.blockers import set_autovacuum
+from mlops_sdk.state.copy import copy
+from mlops_sdk.state.forks import read_forks
+from mlops_sdk.state.shift import Shift, read_shift
+from mlops_sdk.state.shift import shift as shift_state
+from mlops_sdk.traffic.attempts import SMALL_KEYS, Patience, attempt
+from mlops_sdk.traffic.port import TrafficPort
+
+
+def shift(
+    *,
+    conninfo: SecretStr,
+    environment: str,
+    target: str,
+    weight: int,
+    traffic: TrafficPort,
+    lease: LeaseToken | None,
+    report: Callable[[str], None] | None = None,
+    timeout_s: float = 60.0,
+    end_blockers: bool = False,
+) -> None:
+    """Send the first `weight` (0..256) buckets to release `target`, with the right to write their entities.
+
+    Requests without a bucket stay with the live release. 0 turns the shift back; the handover finishes it. Raises
+    what `mlops_sdk.state.shift.shift` and `mlops_sdk.traffic.attempts.attempt` raise.
+    """
+    patience = Patience(timeout_s, report, end_blockers)
+    with connect(conninfo, f"mlops shift {environment}") as conn:
+        for found in read_forks(conn, environment, digests=[target]):
+            if found.state != "following":
+                copy(conn, environment, found.id, lease)
+        _step(conninfo, conn, environment, target, weight, lease, patience)
+        live = read_pointer(conn, environment).digest
+        under_way = read_shift(conn, environment)
+        assert live is not None  # the step needed one
+        if under_way is None:
+            traffic.point(require_binding(conn, environment, live).service_port)
+        else:
+            route(conn, environment, live, under_way, traffic)
+
+
+def route(conn: Connection, environment: str, live: str, under_way: Shift, traffic: TrafficPort) -> None:
+    """Make the router agree with a shift under way."""
+    current = require_binding(conn, environment, live).service_port
+    following = require_binding(conn, environment, under_way.digest).service_port
+    routes = traffic.read()
+    if (routes.current_port, routes.next_port) != (current, following):
+        traffic.set_slots(current, following)
+    traffic.set_weight(under_way.weight, keyless_share=0)
+
+
+def turn_back(
+    conninfo: SecretStr,
+    conn: Connection,
+    environment: str,
+    traffic: TrafficPort,
+    lease: LeaseToken | None,
+    patience: Patience,
+) -> None:
+    """Give the live release every entity back, and all traffic."""
+    under_way = read_shift(conn, environment)
+    pointer = read_pointer(conn, environment)
+    if under_way is not None and pointer.digest is not None:
+        _step(conninfo, conn, environment, under_way.digest, 0, lease, patience)
+        traffic.point(require_binding(conn, environment, pointer.digest).service_port)
+
+
+def _step(
+    conninfo: SecretStr,
+    conn: Connection,
+    environment: str,
+    target: str,
+    weight: int,
+    lease: LeaseToken | None,
+    patience: Patience,
+) -> None:
+    """The transaction of a step, again while a writer is in the way."""
+    pointer = read_pointer(conn, environment)
+    releases = [digest for digest in (pointer.digest, target) if digest]
+
+    def work(at_most: int) -> None:
+        with control_transaction(conn, lease):
+            if lease is None:
+                require_unheld(conn, environment)
+            shift_state(conn, environment, pointer, target, weight, at_most=at_most)
+
+    def drain() -> None:
+        for digest in releases:
+            carry.drain_once(conn, environment, digest, lease=lease)
+
+    retry(lambda: set_autovacuum(conn, environment, releases, on=False))
+    try:
+        for digest in releases:
+            carry.catch_up(conninfo, environment, digest, lease=lease, small=SMALL_KEYS)
+        attempt(
+            work,
+            drain,
+            conninfo=conninfo,
+            environment=environment,
+            releases=releases,
+            patience=patience,
+        )
+    finally:
+        retry(lambda: set_autovacuum(conn, environment, releases, on=True))

@@ -1,6 +1,6 @@
 """mlops:index:Database: databases, roles, control tables and the ledger, in the environment's Postgres.
 
-The only resource that connects as superuser, with the password derived from its input `masterKey`.
+The only resource that connects as an administrator, with the password derived from its input `masterKey`.
 """
 
 from typing import TYPE_CHECKING
@@ -49,9 +49,8 @@ class DatabaseHandler(Handler):
         install.install(_admin(inputs, key), str(inputs["app"]), passwords, environment=env.name)
 
     def read(self, env: Environment, inputs: Plain) -> Plain | None:
-        import psycopg
-
         from mlops_sdk.ledger.database import connect
+        from mlops_sdk.ledger.migrations import installed_version
 
         del env
         with connect(_admin(inputs, _secret(inputs["masterKey"])), "mlops refresh") as conn:
@@ -61,11 +60,7 @@ class DatabaseHandler(Handler):
         with connect(
             _admin(inputs, _secret(inputs["masterKey"]), str(inputs["app"])), "mlops refresh"
         ) as conn:
-            try:
-                row = conn.execute("SELECT max(version) FROM mlops.schema_version").fetchone()
-            except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-                return {"ledgerVersion": 0}
-        return {"ledgerVersion": int(row[0] or 0) if row else 0}
+            return {"ledgerVersion": installed_version(conn)}
 
     def delete(self, env: Environment, inputs: Plain) -> None:
         del env, inputs

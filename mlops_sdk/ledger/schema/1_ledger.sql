@@ -1,6 +1,7 @@
--- The ledger of an environment. Run as ledger_owner, who is not the run-time role: nobody who deploys can
--- change what was written. Every statement may run again.
+-- The ledger of an environment, owned by ledger_owner, who is not the run-time role: nobody who deploys can
+-- change what was written. What is declared in this folder is installed by the versions in ../migrations.
 
+-- For an SDK of the first release, which reads it here; the version that counts is alembic's.
 CREATE TABLE IF NOT EXISTS mlops.schema_version (
     version int PRIMARY KEY,
     installed_at timestamptz NOT NULL DEFAULT clock_timestamp()

@@ -22,6 +22,7 @@ from mlops_sdk.runtime.settings import BuildOrder
 from mlops_sdk.state import ddl
 from mlops_sdk.state.build_role import create_role, drop_role, end_sessions, role_name
 from mlops_sdk.state.fingerprint import attempt_name, build_order, explain, physical_name
+from mlops_sdk.state.queries import query
 
 _BUILD_LOCK_TIMEOUT_MS = 5000  # nobody but a late builder holds these tables
 
@@ -76,26 +77,25 @@ def status(conninfo: SecretStr, fingerprint: str) -> BuildStatus | None:
 def reserve(conn: Connection, lock: Lock, binding: Binding) -> None:
     """Insert what keep a release's tables from the janitor; in a control transaction, idempotent."""
     inputs = explain(lock, binding.watermarks) if any(lock.tables) else {}
-    for name in build_order(lock.tables):
-        fingerprint = binding.fingerprints[name]
-        conn.execute(
-            "INSERT INTO mlops.physical (fingerprint, table_name, physical, spec, inputs, built_for)"
-            " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            [
-                fingerprint,
-                name,
-                physical_name(name, fingerprint),
-                Jsonb(lock.tables[name].document()),
-                Jsonb(inputs[name]),
-                lock.release,
-            ],
-        )
-    for name, spec in sorted(lock.tables.items()):
-        conn.execute(
-            "INSERT INTO mlops.release_table (env, digest, table_name, kind, fingerprint)"
-            " VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            [binding.environment, binding.digest, name, spec.kind, binding.fingerprints.get(name)],
-        )
+    wanted = [
+        {
+            "fingerprint": binding.fingerprints[name],
+            "table_name": name,
+            "physical": physical_name(name, binding.fingerprints[name]),
+            "spec": lock.tables[name].document(),
+            "inputs": inputs[name],
+        }
+        for name in build_order(lock.tables)
+    ]
+    conn.execute(query("reserve", "physical"), {"tables": Jsonb(wanted), "release": lock.release})
+    used = [
+        {"table_name": name, "kind": spec.kind, "fingerprint": binding.fingerprints.get(name)}
+        for name, spec in sorted(lock.tables.items())
+    ]
+    conn.execute(
+        query("reserve", "release_tables"),
+        {"tables": Jsonb(used), "env": binding.environment, "digest": binding.digest},
+    )
 
 
 def prepare(

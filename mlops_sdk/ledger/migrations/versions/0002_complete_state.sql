@@ -12,6 +12,51 @@ ALTER TABLE mlops.physical ADD COLUMN keep_until timestamptz;
 CREATE INDEX prediction_log_entity ON mlops.prediction_log (entity);
 GRANT DELETE ON mlops.prediction_log TO sdk;
 
+-- Policies but carry, and shifts of entities.
+ALTER TABLE mlops.fork
+    ADD COLUMN lived boolean NOT NULL DEFAULT false, ADD COLUMN replayed text, ADD COLUMN generation int;
+
+-- A shift of entities on its way: so many of 256 buckets are written in release `digest`. In force only while
+-- the pointer has this epoch; no row, no shift.
+CREATE TABLE mlops.weight (
+    env text PRIMARY KEY REFERENCES mlops.pointer,
+    digest text NOT NULL,
+    weight int NOT NULL CHECK (weight BETWEEN 1 AND 256),
+    epoch bigint NOT NULL,
+    since timestamptz NOT NULL DEFAULT clock_timestamp(),
+    FOREIGN KEY (env, digest) REFERENCES mlops.binding
+);
+
+-- Rows that a cutover left behind as their table's policy says: each as the release that was left has it, null
+-- if it had deleted it. `n` is the ledger entry of the cutover.
+CREATE TABLE mlops.loss (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    env text NOT NULL,
+    table_name text NOT NULL,
+    key jsonb NOT NULL,
+    row jsonb,
+    n bigint NOT NULL,
+    left_digest text NOT NULL,
+    to_digest text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    FOREIGN KEY (env, n) REFERENCES mlops.entry
+);
+CREATE INDEX loss_entry ON mlops.loss (env, n);
+
+-- Releases that the janitor keeps whatever else it thinks.
+CREATE TABLE mlops.pin (
+    env text NOT NULL,
+    digest text NOT NULL,
+    reason text NOT NULL,
+    who text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (env, digest, reason),
+    FOREIGN KEY (env, digest) REFERENCES mlops.binding
+);
+GRANT SELECT ON mlops.weight, mlops.loss, mlops.pin TO sdk;
+GRANT INSERT, DELETE ON mlops.loss, mlops.pin TO sdk;
+GRANT INSERT, UPDATE, DELETE ON mlops.weight TO sdk;
+
 -- Each attempt at a build has a role of its own, which fills one table and may do nothing else.
 ALTER TABLE mlops.physical
     ADD COLUMN starter_env text, ADD COLUMN starter_epoch bigint, ADD COLUMN builder text,

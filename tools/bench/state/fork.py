@@ -28,7 +28,7 @@ class Sizes:
     rate_per_s: float = 300
 
 
-FULL = Sizes(rows=1_000_000, rounds=5, calm_s=10)
+FULL = Sizes(rows=1_000_000, rounds=8, calm_s=6)
 QUICK = Sizes(rows=50_000, rounds=2, calm_s=2)
 
 

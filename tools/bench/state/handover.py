@@ -39,7 +39,7 @@ class Sizes:
     rate_per_s: float
 
 
-FULL = Sizes(rows=200_000, changed=(0, 1_000, 100_000), rounds=10, rate_per_s=320)
+FULL = Sizes(rows=200_000, changed=(0, 1_000, 100_000), rounds=8, rate_per_s=320)
 QUICK = Sizes(rows=20_000, changed=(0, 1_000, 10_000), rounds=1, rate_per_s=160)
 
 

@@ -133,6 +133,34 @@ def test_an_environment_of_the_first_release_is_upgraded_with_all_that_it_has(
     assert everything(admin) == upgraded
 
 
+def test_an_upgrade_takes_what_builders_of_the_first_release_owned_and_might_read(
+    empty: PostgresDatabase, admin: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    first_release(empty, admin)
+    insert = """
+        INSERT INTO mlops.physical
+               (fingerprint, table_name, physical, state, attempt, cursor, rows, spec, inputs, built_for)
+        VALUES ('f', 't', 'p_t_f', 'sealed', 1, 'c', 9, '{}', '{}', 'v0.0.1'),
+               ('g', 't', 'p_t_g', 'building', 2, 'c', 5, '{}', '{}', 'v0.0.1'),
+               ('h', 't', 'p_t_h', 'loaded', 1, 'c', 9, '{}', '{}', 'v0.0.1')
+    """
+    as_owner(admin, insert.encode())
+    for table, owner in (("p_t_f", "sdk_owner"), ("b_t_g_2", "sdk_builder"), ("b_t_h_1", "sdk_builder")):
+        admin.execute(f"CREATE TABLE store.{table} (a int)".encode())
+        admin.execute(f"ALTER TABLE store.{table} OWNER TO {owner}".encode())
+    admin.execute("GRANT SELECT ON store.p_t_f TO sdk_builder")
+    install(empty)
+    may = "SELECT bool_or(has_table_privilege('sdk_builder', oid, 'SELECT, INSERT')), bool_and(relowner ="
+    may += " 'sdk_owner'::regrole) FROM pg_class WHERE relnamespace = 'store'::regnamespace AND relkind = 'r'"
+    assert admin.execute(may.encode()).fetchone() == (False, True)
+    found = admin.execute("SELECT state, attempt_table, cursor FROM mlops.physical ORDER BY fingerprint")
+    assert found.fetchall() == [
+        ("sealed", None, "c"),
+        ("wanted", "b_t_g_2", "c"),
+        ("wanted", "b_t_h_1", None),
+    ]
+
+
 def test_an_upgrade_that_is_cut_short_leaves_the_old_version(
     empty: PostgresDatabase, admin: psycopg.Connection[tuple[object, ...]]
 ) -> None:

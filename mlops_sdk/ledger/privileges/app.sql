@@ -12,3 +12,13 @@ GRANT USAGE ON SCHEMA shared TO sdk, sdk_app, sdk_carry;
 GRANT USAGE ON SCHEMA store TO sdk_carry, sdk_builder;
 -- (In the first release builders made their tables themselves.)
 REVOKE CREATE ON SCHEMA store FROM sdk_builder;
+DO $$
+DECLARE
+    name regclass;
+BEGIN
+    FOR name IN SELECT oid FROM pg_class
+                 WHERE relnamespace = 'store'::regnamespace AND relkind = 'r' AND relowner = 'sdk_builder'::regrole
+    LOOP
+        EXECUTE format('ALTER TABLE %s OWNER TO sdk_owner', name);
+    END LOOP;
+END $$;

@@ -62,6 +62,11 @@ ALTER TABLE mlops.physical
     ADD COLUMN starter_env text, ADD COLUMN starter_epoch bigint, ADD COLUMN builder text,
     ADD COLUMN attempt_table text, ADD COLUMN finish text[] NOT NULL DEFAULT '{}', ADD COLUMN total bigint,
     ADD COLUMN checksum numeric;
+-- A build of the first release that was cut off goes on; one that was loaded has no checksum and begins anew.
+UPDATE mlops.physical
+   SET attempt_table = 'b_' || left(table_name, 24) || '_' || fingerprint || '_' || attempt,
+       until = NULL, cursor = CASE state WHEN 'building' THEN cursor END, state = 'wanted'
+ WHERE state <> 'sealed' AND attempt > 0;
 DROP FUNCTION IF EXISTS mlops.build_progress(text, int, bigint, text, text, int);
 CREATE OR REPLACE FUNCTION mlops.build_progress(
     more_rows bigint, next_cursor text, expected bigint, alive_s int
@@ -86,6 +91,18 @@ GRANT USAGE ON SCHEMA mlops TO sdk_owner;
 GRANT SELECT, UPDATE (state, rows, checksum, until) ON mlops.physical TO sdk_owner;
 
 SET LOCAL ROLE sdk_owner;
+
+-- In the first release all builds were one role, and what it might read only ever grew.
+DO $$
+DECLARE
+    name regclass;
+BEGIN
+    FOR name IN SELECT oid FROM pg_class
+                 WHERE relnamespace = 'store'::regnamespace AND relkind = 'r' AND relowner = 'sdk_owner'::regrole
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM sdk_builder', name);
+    END LOOP;
+END $$;
 
 -- The number of rows of a table and a checksum that does not depend on their order: the sum of a 64-bit hash
 -- of each row's text. The settings fix the spelling of dates, floats and bytes.

@@ -41,9 +41,9 @@ from mlops_sdk.rollout.steps import (
 )
 from mlops_sdk.rollout.verify import verify
 from mlops_sdk.stack import config
-from mlops_sdk.state import fork, references, shared
+from mlops_sdk.state import build, fork, references, shared
 from mlops_sdk.state.fingerprint import fingerprints
-from mlops_sdk.state.retire import collect
+from mlops_sdk.state.janitor import collect
 from mlops_sdk.state.watermarks import read_watermarks
 from mlops_sdk.traffic.handover import handover
 
@@ -146,8 +146,8 @@ def _apply(run: Run, step: Step) -> None:
             release_code(run.session.project, commit, run.session.report)
         case Bind():
             _bind(run)
-        case Reuse():
-            return
+        case Reuse(table=table):
+            _reuse(run, table)
         case Build(table=table):
             build_table(run, table)
         case Fork(table=table):
@@ -195,6 +195,14 @@ def _service_port(session: Session) -> int:
     """A port that nobody listens on and that no release of this environment was ever given."""
     taken = {binding.service_port for binding in session.ledger.bindings(retired=True)}
     return next(port for port in free_ports(len(taken) + 1) if port not in taken)
+
+
+def _reuse(run: Run, table: str) -> None:
+    """The binding reserved the table; if the janitor was quicker than that, it is built again."""
+    found = build.status(run.session.operator.operator_url, run.binding().fingerprints[table])
+    if found is None or found.state != "sealed":
+        run.session.report(Note(f"table {table} was dropped since the plan was made"))
+        build_table(run, table)
 
 
 def _fork(run: Run, table: str) -> None:
@@ -282,19 +290,19 @@ def _record(run: Run) -> None:
     session = run.session
     session.render_config()
     session.stack.up(narrate(session.report), lease_epoch=run.lease.token.epoch)
-    if any(isinstance(step, Retire) for step in run.plan.steps):
-        # Only now does no service of a retired release hold its tables any more.
-        collected = collect(
-            session.operator.operator_url,
-            session.environment,
-            lease=run.lease.token,
-            actor=run.actor,
-            cause=config.cause_of(session.stack.config.read()),
-        )
-        for release in collected.releases:
-            session.report(Note(f"dropped the tables of {release}"))
-        for sentence in collected.left:
-            session.report(Note(f"left: {sentence}"))
+    # Only now does no service of a retired release hold its tables any more. What an earlier command left, because
+    # it was killed or a session held a lock, goes too.
+    collected = collect(
+        session.operator.operator_url,
+        session.environment,
+        lease=run.lease.token,
+        actor=run.actor,
+        cause=config.cause_of(session.stack.config.read()),
+    )
+    for item in collected.dropped:
+        session.report(Note(f"dropped {item.kind} {item.name}"))
+    for left in collected.left:
+        session.report(Note(f"left {left.kind} {left.name}: {left.why}"))
 
 
 def turn_back(run: Run, cause: MlopsError) -> None:

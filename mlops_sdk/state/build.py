@@ -4,7 +4,7 @@ The builder itself runs elsewhere (`build_flow`), each attempt as a login role o
 next attempt the role is dropped and the table renamed, so that a late builder finds nothing to write to.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -74,8 +74,26 @@ def status(conninfo: SecretStr, fingerprint: str) -> BuildStatus | None:
         return statuses(conn, [fingerprint]).get(fingerprint)
 
 
+def end_dead_builders(conn: Connection, fingerprints: Iterable[str]) -> None:
+    """End the sessions of builders that are taken for dead: one may hang with a lock on its build's row.
+
+    Nothing that waits for that row may come before: ON CONFLICT DO NOTHING waits too.
+    """
+    rows = conn.execute(
+        f"SELECT builder FROM mlops.physical AS p WHERE fingerprint = ANY(%s)"  # noqa: S608 - a constant
+        f" AND state IN ('wanted', 'building') AND builder IS NOT NULL AND NOT {_ALIVE}",
+        [list(fingerprints)],
+    )
+    for (builder,) in rows.fetchall():
+        end_sessions(conn, builder)
+
+
 def reserve(conn: Connection, lock: Lock, binding: Binding) -> None:
-    """Insert what keep a release's tables from the janitor; in a control transaction, idempotent."""
+    """Insert what keeps a release's tables from the janitor; in a control transaction, idempotent.
+
+    A table that the janitor is dropping is waited for, then wanted anew.
+    """
+    end_dead_builders(conn, binding.fingerprints.values())
     inputs = explain(lock, binding.watermarks) if any(lock.tables) else {}
     wanted = [
         {
@@ -87,7 +105,11 @@ def reserve(conn: Connection, lock: Lock, binding: Binding) -> None:
         }
         for name in build_order(lock.tables)
     ]
-    conn.execute(query("reserve", "physical"), {"tables": Jsonb(wanted), "release": lock.release})
+    fingerprints = sorted(set(binding.fingerprints.values()))
+    held = -1
+    while held != len(fingerprints):
+        conn.execute(query("reserve", "physical"), {"tables": Jsonb(wanted), "release": lock.release})
+        held = conn.execute(query("reserve", "hold"), [fingerprints]).rowcount
     used = [
         {"table_name": name, "kind": spec.kind, "fingerprint": binding.fingerprints.get(name)}
         for name, spec in sorted(lock.tables.items())
@@ -123,25 +145,10 @@ def prepare(
                 spec = lock.tables.get(table)
                 if spec is None or spec.kind != "derived":
                     raise NotFoundError(f"release {lock.release} has no derived table {table}")
-                _end_dead_builder(conn, binding.fingerprints[table])
                 reserve(conn, lock, binding)
                 return _start_attempt(conn, binding, spec, master_key, lease)
 
         return retry(write)
-
-
-def _end_dead_builder(conn: Connection, fingerprint: str) -> None:
-    """End the sessions of a builder that is taken for dead: one may hang with a lock on the build's row.
-
-    Nothing that waits for that row may come before: ON CONFLICT DO NOTHING waits too.
-    """
-    row = conn.execute(
-        f"SELECT builder FROM mlops.physical AS p WHERE fingerprint = %s"  # noqa: S608 - a constant
-        f" AND state IN ('wanted', 'building') AND builder IS NOT NULL AND NOT {_ALIVE}",
-        [fingerprint],
-    ).fetchone()
-    if row is not None:
-        end_sessions(conn, row[0])
 
 
 def _start_attempt(

@@ -43,7 +43,7 @@ def create_role(
 
 def end_sessions(conn: Connection, role: str) -> None:
     """End what the role still runs: a session whose process was stopped holds its locks for ever."""
-    conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [role])
+    conn.execute("SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity WHERE usename = %s", [role])
 
 
 def drop_role(conn: Connection, role: str) -> None:

@@ -1,18 +1,20 @@
-"""Whether a release's tables are wanted in an environment. Only the janitor (`retire`) drops what is not."""
+"""Whether a release's tables are wanted in an environment. Only the janitor drops what is not."""
 
 from pydantic import SecretStr
 
 from mlops_sdk.errors import PolicyError
-from mlops_sdk.ledger.bindings import require_binding
+from mlops_sdk.ledger.bindings import read_lock, require_binding
 from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction, retry
 from mlops_sdk.ledger.store import lock_pointer
+from mlops_sdk.state.build import reserve
 from mlops_sdk.state.cut import is_cut
 
 
 def reference(conninfo: SecretStr, environment: str, digest: str, *, lease: LeaseToken | None) -> None:
     """Say that a bound release is wanted, again after it was unreferenced or retired; idempotent.
 
-    Raises NotFoundError when it is not bound here.
+    In the same transaction its tables are reserved: from then on the janitor leaves those that stand. Raises
+    NotFoundError when it is not bound here.
     """
 
     def write(conn: Connection) -> None:
@@ -20,10 +22,11 @@ def reference(conninfo: SecretStr, environment: str, digest: str, *, lease: Leas
             lock_pointer(conn, environment)
             binding = require_binding(conn, environment, digest)
             conn.execute(
-                "UPDATE mlops.binding SET status = %s WHERE env = %s AND digest = %s"
+                "UPDATE mlops.binding SET status = %s, unreferenced_at = NULL WHERE env = %s AND digest = %s"
                 " AND status IN ('unreferenced', 'retired')",
                 ["cut" if is_cut(conn, binding) else "bound", environment, digest],
             )
+            reserve(conn, read_lock(conn, digest), binding)
 
     with connect(conninfo, "mlops reference") as conn:
         retry(lambda: write(conn))
@@ -46,8 +49,8 @@ def unreference(conninfo: SecretStr, environment: str, digest: str, *, lease: Le
                     remedy=f"make another release live first, or sync with `mlops stack sync {environment}`",
                 )
             conn.execute(
-                "UPDATE mlops.binding SET status = 'unreferenced' WHERE env = %s AND digest = %s"
-                " AND status IN ('bound', 'cut')",
+                "UPDATE mlops.binding SET status = 'unreferenced', unreferenced_at = clock_timestamp()"
+                " WHERE env = %s AND digest = %s AND status IN ('bound', 'cut')",
                 [environment, digest],
             )
 

@@ -23,9 +23,9 @@ from mlops_sdk.state import (
     build,
     cut,
     fork,
+    janitor,
     loss,
     references,
-    retire,
     shared,
 )
 from mlops_sdk.state.cutover import Why, cutover
@@ -369,14 +369,14 @@ def test_the_janitor_drops_what_nobody_wants_and_nothing_else(releases: Releases
     first, second = (releases.bind(tag) for tag in ("v0.0.1", "v0.0.2"))
     with pytest.raises(PolicyError, match="is live"):
         references.unreference(releases.conninfo, "local", second.digest, lease=None)
-    assert retire.collect(releases.conninfo, "local", lease=None).releases == ()
+    assert janitor.collect(releases.conninfo, "local", lease=None).dropped == ()
     references.unreference(releases.conninfo, "local", first.digest, lease=None)
     references.reference(releases.conninfo, "local", first.digest, lease=None)
     assert cut.read(releases.conninfo, first)
     references.unreference(releases.conninfo, "local", first.digest, lease=None)
     # The config that left the release out is the entry's cause: else applying it again would be refused.
-    done = retire.collect(releases.conninfo, "local", lease=None, cause="sha256:config")
-    assert (done.releases, done.tables, done.left) == (("v0.0.1",), (), ())
+    done = janitor.collect(releases.conninfo, "local", lease=None, cause="sha256:config")
+    assert (done.names("release"), done.names("derived"), done.left) == (("v0.0.1",), (), ())
     entry = Ledger(releases.conninfo, "local").head()
     assert entry is not None
     assert (entry.kind, entry.cause) == ("retired", "sha256:config")
@@ -390,7 +390,7 @@ def test_the_janitor_drops_what_nobody_wants_and_nothing_else(releases: Releases
     with releases.connect("v0.0.1") as conn:
         assert count(conn, 1) == 0
     references.unreference(releases.conninfo, "local", second.digest, lease=None)
-    assert retire.collect(releases.conninfo, "local", lease=None).releases == ("v0.0.2",)
+    assert janitor.collect(releases.conninfo, "local", lease=None).names("release") == ("v0.0.2",)
 
 
 def test_postgres_refuses_to_drop_what_a_release_needs(releases: Releases) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlops_sdk.rollout.deploy import deploy, plan_deploy
     from mlops_sdk.rollout.locking import lock_manifest
     from mlops_sdk.rollout.rollback import Rollback
+    from mlops_sdk.state.reading import connect
 
 __version__ = "0.1.0"
 
@@ -23,6 +24,7 @@ _WHERE = {
     "Rollback": "rollout.rollback",
     "at": "rollout.ask",
     "bring_up": "rollout.bring_up",
+    "connect": "state.reading",
     "deploy": "rollout.deploy",
     "doctor": "rollout.ask",
     "history": "rollout.ask",
@@ -39,6 +41,7 @@ __all__ = [
     "__version__",
     "at",
     "bring_up",
+    "connect",
     "deploy",
     "doctor",
     "history",

@@ -124,6 +124,8 @@ def at(project: Project, address: str) -> dict[str, Any]:
         if entry is None or entry.digest is None:
             return {"address": address, "environment": parsed.environment, "release": None}
         lock = session.ledger.lock(entry.digest)
+        binding = session.ledger.binding(entry.digest)
+        retired = session.ledger.statuses().get(entry.digest) == "retired"
         return {
             "address": address,
             "environment": parsed.environment,
@@ -133,6 +135,7 @@ def at(project: Project, address: str) -> dict[str, Any]:
             "live_from": _time(entry.at),
             "by": entry.actor,
             "commit": lock.code.commit,
+            "pg_schema": binding.pg_schema if binding and not retired else None,
             "models": _models(lock),
         }
 

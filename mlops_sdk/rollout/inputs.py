@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from mlops_sdk.errors import NotFoundError
+from mlops_sdk.ledger.named import named_digest
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.lock_file import lock_path, read_lock
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout.named import named_digest
 from mlops_sdk.rollout.session import Session, open_session
 from mlops_sdk.state.compare import differences, leaves
 from mlops_sdk.state.fingerprint import explain, fingerprints
@@ -58,7 +58,7 @@ def _release(session: Session, name: str) -> tuple[Lock, dict[str, str]]:
         path = Path(name)
         lock = read_lock(path if name.endswith(".lock.yaml") else lock_path(path))
     else:
-        lock = session.ledger.lock(named_digest(session, name))
+        lock = session.ledger.lock(named_digest(session.ledger, name))
     bound = session.ledger.binding(lock.digest)
     if bound:
         return lock, dict(bound.watermarks)

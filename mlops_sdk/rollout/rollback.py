@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mlops_sdk.errors import InputError, NotFoundError
+from mlops_sdk.ledger.named import named_digest
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.apply import Run
 from mlops_sdk.rollout.deploy import execute
-from mlops_sdk.rollout.named import named_digest
 from mlops_sdk.rollout.observe import observe
 from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.plan import Intent, build_plan
@@ -86,7 +86,7 @@ def find_target(session: Session, to: str) -> Lock:
     Raises NotFoundError when there is none, or none by that name.
     """
     ledger = session.ledger
-    digest = _resumed(session) if not to else named_digest(session, to)
+    digest = _resumed(session) if not to else named_digest(session.ledger, to)
     if digest is None:
         live = ledger.pointer().digest
         digest = ledger.last_verified_before(live) if live else None

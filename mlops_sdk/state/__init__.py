@@ -1,4 +1,5 @@
-"""The tables of a release in Postgres: declare, describe, fingerprint, build, fork, cut, carry, retire.
+"""The tables of a release in Postgres: declare, describe, fingerprint, build, fork, cut, carry,
+read, erase and drop.
 
 This package must not know traffic or Pulumi. Release code is imported only by `describe` and `build_flow`,
 each in a process of the release's own checkout.
@@ -6,6 +7,7 @@ each in a process of the release's own checkout.
 
 from mlops_sdk.state.context import Batch, BuildContext
 from mlops_sdk.state.declare import Derived, Entity, Forked, Rederive, Shared, Source, State
+from mlops_sdk.state.reading import connect
 from mlops_sdk.state.specs import check
 
 __all__ = [
@@ -19,4 +21,5 @@ __all__ = [
     "Source",
     "State",
     "check",
+    "connect",
 ]

@@ -31,6 +31,7 @@ def at(
         if answer["release"]:
             say(f"  entry    #{answer['n']} since {answer['live_from']} by {answer['by']}")
             say(f"  commit   {answer['commit']}")
+            say(f"  tables   {answer['pg_schema'] or 'gone: the release is retired'}")
             for key, model in answer["models"].items():
                 say(f"  model    {key} = {model}")
 

@@ -4,12 +4,11 @@ from datetime import UTC, datetime
 
 from mlops_sdk.errors import InputError, NotFoundError
 from mlops_sdk.ledger import address as addresses
-from mlops_sdk.rollout.session import Session
+from mlops_sdk.ledger.store import Ledger
 
 
-def named_digest(session: Session, name: str) -> str:
+def named_digest(ledger: Ledger, name: str) -> str:
     """Return the digest of the release that `name` means, retired ones too. Raises NotFoundError."""
-    ledger = session.ledger
     for binding in ledger.bindings(retired=True):
         if name in (binding.release, binding.digest) or binding.digest.startswith(f"sha256:{name}"):
             return binding.digest
@@ -17,10 +16,10 @@ def named_digest(session: Session, name: str) -> str:
         parsed = addresses.parse(name, now=datetime.now(UTC))
     except InputError as error:
         raise NotFoundError(
-            f"{session.environment} has no release {name!r}",
-            remedy=f"`mlops history {session.environment}` shows what was live",
+            f"{ledger.environment} has no release {name!r}",
+            remedy=f"`mlops history {ledger.environment}` shows what was live",
         ) from error
     entry = ledger.resolve(parsed)
     if entry is None or entry.digest is None:
-        raise NotFoundError(f"nothing was live at {name}", where=session.environment)
+        raise NotFoundError(f"nothing was live at {name}", where=ledger.environment)
     return entry.digest

@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 
+from mlops_sdk.cli.commands import state_erase, state_keep, state_shell
 from mlops_sdk.cli.options import EnvironmentOption, Form, Output
 from mlops_sdk.cli.output import emit, say, table
 
-app = typer.Typer(help="Look into the tables of releases.", no_args_is_help=True)
+app = typer.Typer(help="Look into, keep, erase and drop tables of releases.", no_args_is_help=True)
 
 TableName = Annotated[str, typer.Argument(help="A declared table.", metavar="TABLE")]
 
@@ -58,3 +59,11 @@ def _word(value: object) -> str:
     import json
 
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+app.command("ls")(state_keep.ls)
+app.command("gc")(state_keep.gc)
+app.command("pin")(state_keep.pin)
+app.command("unpin")(state_keep.unpin)
+app.command("shell")(state_shell.shell)
+app.command("erase")(state_erase.erase)

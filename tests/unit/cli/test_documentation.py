@@ -88,6 +88,13 @@ class LedgerDouble:
         del retired
         return [BINDING]
 
+    def binding(self, digest: str) -> Binding:
+        del digest
+        return BINDING
+
+    def statuses(self) -> dict[str, str]:
+        return {DIGEST: "cut"}
+
     def lock(self, digest: str) -> Any:
         del digest
         return LOCK

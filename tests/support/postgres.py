@@ -3,8 +3,10 @@
     pytest_plugins = ["tests.support.postgres"]
 
 `postgres_server` starts once a session (a few seconds) on a free port with its files in a folder of
-its own; `postgres_database` is an empty database that lives as long as the test. The server ends
-with the test process, also when that is killed.
+its own; `postgres_database` is an empty database that lives as long as the test. `postgres_of` starts servers
+of other versions. A server ends with the test process, also when that is killed.
+
+Each server has the roles of the SDK, made by an administrator who is no superuser, as on a managed Postgres.
 """
 
 import os
@@ -13,7 +15,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,16 +25,20 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from mlops_sdk.errors import InputError
+from mlops_sdk.ledger.administer import privileges_sql
 from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.platform.postgres import PASSWORD_KEY, SUPERUSER, remove_data, server_command
+from mlops_sdk.platform.postgres_binaries import find_binaries
 
 ROOT = Path(__file__).parents[2]
+ADMINISTRATOR = "administrator"
 _START_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
 class PostgresServer:
-    """A running server on 127.0.0.1; `password` is that of the superuser."""
+    """A running server on 127.0.0.1; `password` is that of the superuser and of the administrator."""
 
     port: int
     password: str
@@ -65,14 +72,38 @@ class PostgresDatabase:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
+def postgres_server(postgres_of: Callable[[int], PostgresServer]) -> PostgresServer:
+    """The server of this test process, of the newest version."""
+    return postgres_of(18)
+
+
+@pytest.fixture(scope="session")
+def postgres_of() -> Iterator[Callable[[int], PostgresServer]]:
+    """Give the test process's server of a major version; one that is not installed skips the test."""
+    servers: dict[int, PostgresServer] = {}
+    with ExitStack() as stack:
+
+        def server(major: int) -> PostgresServer:
+            if major not in servers:
+                try:
+                    find_binaries(major)
+                except InputError:
+                    pytest.skip(f"Postgres {major} is not installed here")
+                servers[major] = stack.enter_context(running_server(major))
+            return servers[major]
+
+        yield server
+
+
+@contextmanager
+def running_server(major: int) -> Iterator[PostgresServer]:
     """A server without durability (fsync off), for this test process alone."""
     folder = Path(tempfile.mkdtemp(prefix="mlops-test-postgres-"))
     folder.chmod(0o711)
     server = PostgresServer(free_ports(1)[0], secrets.token_urlsafe(16), folder / "postgres")
     log = (folder / "log").open("wb")
     process = subprocess.Popen(
-        [*server_command(server.folder, server.port), "--fast-and-unsafe"],
+        [*server_command(server.folder, server.port, major=major), "--fast-and-unsafe"],
         env={**os.environ, "PYTHONPATH": str(ROOT), PASSWORD_KEY: server.password},
         stdout=log,
         stderr=log,
@@ -80,6 +111,7 @@ def postgres_server() -> Iterator[PostgresServer]:
     )
     try:
         _wait_until_ready(server, process, folder / "log")
+        _make_roles(server)
         yield server
     finally:
         process.send_signal(signal.SIGINT)
@@ -94,12 +126,28 @@ def postgres_server() -> Iterator[PostgresServer]:
 @pytest.fixture
 def postgres_database(postgres_server: PostgresServer) -> Iterator[PostgresDatabase]:
     """A fresh, empty database; it is dropped afterwards, whoever is still connected."""
+    with fresh_database(postgres_server) as database:
+        yield database
+
+
+@contextmanager
+def fresh_database(server: PostgresServer) -> Iterator[PostgresDatabase]:
+    """A database of the administrator's, as long as the context lasts."""
     name = f"t_{secrets.token_hex(6)}"
-    with psycopg.connect(postgres_server.conninfo(), autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} STRATEGY wal_log").format(sql.Identifier(name)))
-    yield PostgresDatabase(postgres_server, name)
-    with psycopg.connect(postgres_server.conninfo(), autocommit=True) as connection:
+    create = "CREATE DATABASE {} OWNER administrator STRATEGY wal_log"
+    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+        connection.execute(sql.SQL(create).format(sql.Identifier(name)))
+    yield PostgresDatabase(server, name)
+    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _make_roles(server: PostgresServer) -> None:
+    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+        create = sql.SQL("CREATE ROLE {} LOGIN CREATEROLE CREATEDB PASSWORD {}")
+        connection.execute(create.format(sql.Identifier(ADMINISTRATOR), sql.Literal(server.password)))
+    with psycopg.connect(server.conninfo(user=ADMINISTRATOR), autocommit=True) as connection:
+        connection.execute(privileges_sql("roles").encode())
 
 
 def _wait_until_ready(server: PostgresServer, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -114,4 +162,13 @@ def _wait_until_ready(server: PostgresServer, process: subprocess.Popen[bytes], 
             time.sleep(0.05)
 
 
-__all__ = ["PostgresDatabase", "PostgresServer", "postgres_database", "postgres_server"]
+__all__ = [
+    "ADMINISTRATOR",
+    "PostgresDatabase",
+    "PostgresServer",
+    "fresh_database",
+    "postgres_database",
+    "postgres_of",
+    "postgres_server",
+    "running_server",
+]

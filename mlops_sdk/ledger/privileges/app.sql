@@ -8,6 +8,8 @@ CREATE SCHEMA IF NOT EXISTS mlops AUTHORIZATION ledger_owner;
 CREATE SCHEMA IF NOT EXISTS store AUTHORIZATION sdk_owner;
 CREATE SCHEMA IF NOT EXISTS shared AUTHORIZATION sdk_owner;
 CREATE SCHEMA IF NOT EXISTS sdk_keep AUTHORIZATION sdk_owner;
+CREATE SCHEMA IF NOT EXISTS sdk_ext;
+GRANT USAGE ON SCHEMA sdk_ext TO sdk, sdk_owner, sdk_app, sdk_carry, sdk_builder, sdk_reader;
 GRANT USAGE ON SCHEMA shared TO sdk, sdk_app, sdk_carry;
 GRANT USAGE ON SCHEMA store TO sdk_carry, sdk_builder;
 -- (In the first release builders made their tables themselves.)

@@ -31,12 +31,21 @@ def install(
         raise InputError(f"no password was given for role {', '.join(missing)}")
     _refuse_newer(at(admin, "postgres"), at(admin, app_database), app_database)
     administer(admin, app_database, passwords)
+    install_tables(at(admin, app_database), environment)
+
+
+def install_tables(owner: SecretStr, environment: str) -> None:
+    """Make or upgrade the control tables, with a place for `environment`; idempotent.
+
+    `owner` connects to the release database as somebody who may `SET ROLE ledger_owner`. Raises PolicyError
+    when the tables are newer than this SDK.
+    """
 
     def add_environment(conn: Connection) -> None:
         conn.execute("INSERT INTO mlops.pointer (env) VALUES (%s) ON CONFLICT DO NOTHING", [environment])
         conn.execute("INSERT INTO mlops.lease (env) VALUES (%s) ON CONFLICT DO NOTHING", [environment])
 
-    migrations.upgrade(at(admin, app_database), then=add_environment)
+    migrations.upgrade(owner, then=add_environment)
 
 
 def check(conninfo: SecretStr) -> int:
@@ -68,4 +77,4 @@ def _refuse_newer(server: SecretStr, app: SecretStr, app_database: str) -> None:
             migrations.refuse_newer(migrations.installed_version(conn), app_database)
 
 
-__all__ = ["LOGIN_ROLES", "SCHEMA_VERSION", "check", "install", "scram_verifier"]
+__all__ = ["LOGIN_ROLES", "SCHEMA_VERSION", "check", "install", "install_tables", "scram_verifier"]

@@ -40,6 +40,8 @@ def settings(conn: Connection) -> dict[str, str]:
 
     Only those that the installed pgvector knows; asking loads its library, which brings them.
     """
+    if conn.execute("SELECT to_regtype('sdk_ext.vector')").fetchone() == (None,):
+        return {}
     conn.execute("SELECT '[1]'::sdk_ext.vector")
     rows = conn.execute("SELECT name FROM pg_settings WHERE name = ANY(%s)", [list(_SETTINGS)]).fetchall()
     return {name: _SETTINGS[name] for name in sorted(row[0] for row in rows)}

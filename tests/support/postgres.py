@@ -3,10 +3,8 @@
     pytest_plugins = ["tests.support.postgres"]
 
 `postgres_server` starts once a session (a few seconds) on a free port with its files in a folder of
-its own; `postgres_database` is an empty database that lives as long as the test. `postgres_of` starts servers
-of other versions. A server ends with the test process, also when that is killed.
-
-Each server has the roles of the SDK, made by an administrator who is no superuser, as on a managed Postgres.
+its own; `postgres_database` is an empty database that lives as long as the test. `running_server` starts one
+of any version. A server ends with the test process, also when that is killed.
 """
 
 import os
@@ -15,8 +13,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,32 +70,24 @@ class PostgresDatabase:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(postgres_of: Callable[[int], PostgresServer]) -> PostgresServer:
-    """The server of this test process, of the newest version."""
-    return postgres_of(18)
-
-
-@pytest.fixture(scope="session")
-def postgres_of() -> Iterator[Callable[[int], PostgresServer]]:
-    """Give the test process's server of a major version; one that is not installed skips the test."""
-    servers: dict[int, PostgresServer] = {}
-    with ExitStack() as stack:
-
-        def server(major: int) -> PostgresServer:
-            if major not in servers:
-                try:
-                    find_binaries(major)
-                except InputError:
-                    pytest.skip(f"Postgres {major} is not installed here")
-                servers[major] = stack.enter_context(running_server(major))
-            return servers[major]
-
+def postgres_server() -> Iterator[PostgresServer]:
+    """The server of this test process, of the newest version, with the roles of the SDK."""
+    with running_server(18) as server:
+        with psycopg.connect(server.conninfo(user=ADMINISTRATOR), autocommit=True) as connection:
+            connection.execute(privileges_sql("roles").encode())
         yield server
 
 
 @contextmanager
 def running_server(major: int) -> Iterator[PostgresServer]:
-    """A server without durability (fsync off), for this test process alone."""
+    """A server without durability (fsync off), empty but for an administrator who is no superuser.
+
+    Skips the test where this version is not installed.
+    """
+    try:
+        find_binaries(major)
+    except InputError:
+        pytest.skip(f"Postgres {major} is not installed here")
     folder = Path(tempfile.mkdtemp(prefix="mlops-test-postgres-"))
     folder.chmod(0o711)
     server = PostgresServer(free_ports(1)[0], secrets.token_urlsafe(16), folder / "postgres")
@@ -111,7 +101,7 @@ def running_server(major: int) -> Iterator[PostgresServer]:
     )
     try:
         _wait_until_ready(server, process, folder / "log")
-        _make_roles(server)
+        _make_administrator(server)
         yield server
     finally:
         process.send_signal(signal.SIGINT)
@@ -142,12 +132,10 @@ def fresh_database(server: PostgresServer) -> Iterator[PostgresDatabase]:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def _make_roles(server: PostgresServer) -> None:
+def _make_administrator(server: PostgresServer) -> None:
+    create = sql.SQL("CREATE ROLE {} LOGIN CREATEROLE CREATEDB PASSWORD {}")
     with psycopg.connect(server.conninfo(), autocommit=True) as connection:
-        create = sql.SQL("CREATE ROLE {} LOGIN CREATEROLE CREATEDB PASSWORD {}")
         connection.execute(create.format(sql.Identifier(ADMINISTRATOR), sql.Literal(server.password)))
-    with psycopg.connect(server.conninfo(user=ADMINISTRATOR), autocommit=True) as connection:
-        connection.execute(privileges_sql("roles").encode())
 
 
 def _wait_until_ready(server: PostgresServer, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -168,7 +156,6 @@ __all__ = [
     "PostgresServer",
     "fresh_database",
     "postgres_database",
-    "postgres_of",
     "postgres_server",
     "running_server",
 ]

@@ -18,7 +18,7 @@ from mlops_sdk.ledger.administer import LOGIN_ROLES, administer, privileges_sql,
 from mlops_sdk.ledger.install import install_tables
 from mlops_sdk.platform.postgres_binaries import find_binaries
 from mlops_sdk.runtime.passwords import derive
-from mlops_sdk.state import BuildContext, Derived, Forked, Shared, Source, State, references, retire
+from mlops_sdk.state import BuildContext, Derived, Forked, Shared, Source, State, janitor, references
 from tests.support.environment import MASTER_KEY, Environment
 from tests.support.postgres import ADMINISTRATOR, PostgresDatabase, PostgresServer, running_server
 from tests.support.releases import Releases
@@ -142,7 +142,7 @@ def test_a_release_lives_and_goes_back_with_just_these_privileges(releases: Rele
         assert found == [(1, 3), (2, 2)]
         assert conn.execute("SELECT count(*) FROM interactions").fetchone() == (2,)
     references.unreference(releases.conninfo, "local", second.digest, lease=None)
-    assert retire.collect(releases.conninfo, "local", lease=None).releases == ("v0.0.2",)
+    assert janitor.collect(releases.conninfo, "local", lease=None).names("release") == ("v0.0.2",)
     with psycopg.connect(releases.environment.admin.get_secret_value()) as admin:
         assert admin.execute("SELECT to_regrole(%s)", [second.role]).fetchone() == (None,)
     assert releases.environment.ledger.verify() > 3

@@ -18,7 +18,7 @@ from mlops_sdk.ledger.store import append, lock_pointer
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.state import apply, discard, fence, replay
 from mlops_sdk.state.carry import drain, require_present
-from mlops_sdk.state.forks import Fork, connected, forget_pending, lock_drains, read_forks, specs_of
+from mlops_sdk.state.forks import Fork, await_drains, connected, forget_pending, read_forks, specs_of
 from mlops_sdk.state.queries import query
 
 
@@ -48,20 +48,20 @@ def cutover(
     """Make `target` live if the pointer is still as `expected`; in the caller's control transaction.
 
     Raises MovedError when it is not, PolicyError when the target is not cut or is stale, BacklogError when more
-    than `at_most` changes are logged once the writers stand still, and psycopg.errors.LockNotAvailable when a
+    than `at_most` changes are to be carried once the writers stand still, and psycopg.errors.LockNotAvailable when a
     writer does not finish in time: try again.
     """
     pointer = require_pointer(conn, environment, expected)
     binding = require_cut(conn, environment, target)
     releases = [digest for digest in (expected.digest, target) if digest]
     tables = sorted({fork.table for fork in read_forks(conn, environment, digests=releases)})
-    lock_drains(conn, tables)
+    await_drains(conn, tables)
     forks = read_forks(conn, environment, digests=releases)
     require_present(environment, forks)
     _require_no_other_shift(forks, target)
     lock_tables(conn, forks)
     if at_most is not None:
-        require_little(conn, environment, tables, at_most)
+        require_little(conn, environment, [f for f in forks if f.digest == target], at_most)
     _last_carry(conn, environment, forks, target)
     _move_grants(conn, environment, forks, binding)
     fence.lift(conn, environment, forks)
@@ -107,11 +107,17 @@ def lock_tables(conn: Connection, forks: list[Fork]) -> None:
         conn.execute(sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(tables))
 
 
-def require_little(conn: Connection, environment: str, tables: list[str], at_most: int) -> None:
-    """Raise BacklogError when more than `at_most` changes are in the logs."""
-    if apply.logged(conn, tables, most=at_most + 1) > at_most:
+def require_little(conn: Connection, environment: str, targets: list[Fork], at_most: int) -> None:
+    """Raise BacklogError when more than `at_most` changes are logged or wait for one of these forks.
+
+    Both count: a drain moves the whole log to what waits, and carries of that one batch.
+    """
+    carried = [fork for fork in targets if fork.state == "following" and fork.is_carried_to]
+    most = at_most + 1
+    changes = apply.logged(conn, [fork.table for fork in targets], most=most)
+    if changes + sum(apply.waiting(conn, carried, most=most)) > at_most:
         raise BacklogError(
-            f"more than {at_most:,} changes were made since the last drain began",
+            f"more than {at_most:,} changes are still to be carried",
             where=environment,
             remedy="run the command again; they are carried before writers are stopped",
         )

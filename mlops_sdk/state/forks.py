@@ -107,6 +107,14 @@ def lock_drains(conn: Connection, tables: Iterable[str]) -> None:
         conn.execute(query("forks", "lock_drain"), [_DRAIN_CLASS, table])
 
 
+def await_drains(conn: Connection, tables: Iterable[str]) -> None:
+    """The same, but wait for as long as a drain takes: before any table is locked nobody waits for who waits."""
+    row = conn.execute("SELECT current_setting('lock_timeout')").fetchone()
+    conn.execute("SELECT set_config('lock_timeout', %s, true)", [f"{_HOLD_TIMEOUT_MS}ms"])
+    lock_drains(conn, tables)
+    conn.execute("SELECT set_config('lock_timeout', %s, true)", row)
+
+
 @contextlib.contextmanager
 def holding_drains(conn: Connection, lease: LeaseToken | None, tables: Iterable[str]) -> Iterator[None]:
     """The same locks for the session, so that a snapshot can be taken after them; `conn` is idle."""

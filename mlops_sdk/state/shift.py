@@ -13,7 +13,7 @@ from mlops_sdk.state import fence
 from mlops_sdk.state.carry import drain
 from mlops_sdk.state.cutover import grant, lock_tables, require_cut, require_little, require_pointer
 from mlops_sdk.state.entity import entity_column
-from mlops_sdk.state.forks import Fork, lock_drains, lock_of, read_forks
+from mlops_sdk.state.forks import Fork, await_drains, lock_of, read_forks
 from mlops_sdk.state.queries import query
 
 BUCKETS = 256
@@ -66,12 +66,12 @@ def shift(
             remedy="finish that shift or turn it back first",
         )
     releases = [pointer.digest, target]
-    lock_drains(conn, sorted({f.table for f in read_forks(conn, environment, digests=releases)}))
+    await_drains(conn, sorted({f.table for f in read_forks(conn, environment, digests=releases)}))
     forks = read_forks(conn, environment, digests=releases)
     moving = _moving(forks, target)
     lock_tables(conn, forks)
     if at_most is not None:
-        require_little(conn, environment, sorted({f.table for f in forks}), at_most)
+        require_little(conn, environment, forks, at_most)
     for digest in releases:
         while drain(conn, environment, digest, limit=None).applied:
             pass

@@ -20,6 +20,7 @@ from mlops_sdk.state.cutover import BacklogError
 T = TypeVar("T")
 
 SMALL_KEYS = 500  # so few changes are carried within the locks in some milliseconds
+ROUNDS_BETWEEN = 100  # drains between two tries, lest writers who outrun them are never stopped
 _NAME_BLOCKER_AFTER = 3
 _PAUSE_S = 0.05
 

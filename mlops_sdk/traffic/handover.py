@@ -19,7 +19,7 @@ from mlops_sdk.state.copy import copy
 from mlops_sdk.state.cutover import Why, cutover
 from mlops_sdk.state.forks import connected, read_forks, specs_of
 from mlops_sdk.state.shift import read_shift
-from mlops_sdk.traffic.attempts import SMALL_KEYS, Patience, attempt
+from mlops_sdk.traffic.attempts import ROUNDS_BETWEEN, SMALL_KEYS, Patience, attempt
 from mlops_sdk.traffic.port import TrafficPort
 from mlops_sdk.traffic.shift import route, turn_back
 
@@ -135,7 +135,10 @@ def _commit(
 
     return attempt(
         work,
-        lambda: carry.drain_once(conn, environment, target, lease=lease),
+        # Not one batch: what the target still waits for would be carried while writers stand still.
+        lambda: carry.catch_up(
+            conninfo, environment, target, lease=lease, small=SMALL_KEYS, rounds=ROUNDS_BETWEEN
+        ),
         conninfo=conninfo,
         environment=environment,
         releases=[digest for digest in (pointer.digest, target) if digest],

@@ -17,7 +17,7 @@ from mlops_sdk.state.copy import copy
 from mlops_sdk.state.forks import read_forks
 from mlops_sdk.state.shift import Shift, read_shift
 from mlops_sdk.state.shift import shift as shift_state
-from mlops_sdk.traffic.attempts import SMALL_KEYS, Patience, attempt
+from mlops_sdk.traffic.attempts import ROUNDS_BETWEEN, SMALL_KEYS, Patience, attempt
 from mlops_sdk.traffic.port import TrafficPort
 
 
@@ -100,7 +100,9 @@ def _step(
 
     def drain() -> None:
         for digest in releases:
-            carry.drain_once(conn, environment, digest, lease=lease)
+            carry.catch_up(
+                conninfo, environment, digest, lease=lease, small=SMALL_KEYS, rounds=ROUNDS_BETWEEN
+            )
 
     retry(lambda: set_autovacuum(conn, environment, releases, on=False))
     try:

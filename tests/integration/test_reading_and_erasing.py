@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from mlops_sdk.errors import InputError, NotFoundError, PolicyError
 from mlops_sdk.ledger.database import control_transaction
 from mlops_sdk.platform import psql
-from mlops_sdk.state import Forked, Shared, State, janitor, references
+from mlops_sdk.state import Forked, Rederive, Shared, State, janitor, references
 from mlops_sdk.state.carry import drain
 from mlops_sdk.state.erase import Erasure, erase
 from mlops_sdk.state.follow import follow_once
@@ -299,6 +299,37 @@ def test_what_is_no_key_is_refused_without_saying_it(releases: Releases) -> None
         assert caught.value.__cause__ is None
     with pytest.raises(NotFoundError, match="has no column nobody"):
         erase(releases.conninfo, "local", "users", ["1"], lease=None, also=[("interactions", "nobody")])
+
+
+def test_a_person_whom_a_replay_would_bring_back_is_erased_from_its_source_too(releases: Releases) -> None:
+    meta = metadata()
+    replayed = "INSERT INTO users (user_id) SELECT DISTINCT user_id FROM replayed ON CONFLICT DO NOTHING"
+    policy = Rederive("interactions", replayed)
+    releases.lock("v0.0.1", State(Forked(users(meta), policy=policy), Shared(interactions(meta))))
+    releases.deploy("v0.0.1")
+    with releases.connect("v0.0.1") as service:
+        service.execute("INSERT INTO users (user_id) VALUES (4711)")
+        service.execute("INSERT INTO interactions (user_id, film_id) VALUES (4711, 1)")
+    with pytest.raises(PolicyError, match=r"bring the person back(.|\n)*--also interactions"):
+        erase(releases.conninfo, "local", "users", [PERSON], lease=None)
+    also = [("interactions", "user_id")]
+    done = erased(erase(releases.conninfo, "local", "users", [PERSON], lease=None, also=also))
+    assert (done["v0.0.1", "users"], done["shared", "interactions"]) == (1, 1)
+
+
+def test_a_sealed_table_that_has_the_key_is_named_and_not_changed(releases: Releases) -> None:
+    films = sa.Table(
+        "films", metadata(), sa.Column("film_id", sa.Integer, primary_key=True, autoincrement=False)
+    )
+    releases.lock("v0.0.1", State(*state().tables, Forked(films)))
+    releases.deploy("v0.0.1", BUILDERS)
+    done = erase(releases.conninfo, "local", "films", ["3"], lease=None)
+    assert done.rows == 0
+    (note,) = done.notes
+    assert note.startswith("derived table content (p_content_")
+    assert note.endswith("has 1 rows of this key: build it anew")
+    with releases.connect("v0.0.1") as service:
+        assert service.execute("SELECT count(*) FROM content").fetchone() == (50,)
 
 
 def test_the_command_line_takes_the_key_from_standard_input(tmp_path: Path) -> None:

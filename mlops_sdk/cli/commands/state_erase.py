@@ -38,14 +38,14 @@ def erase(
 
     project = load_project()
     columns = _columns(sys.stdin.readline().rstrip("\n") if key == "-" else key)
-    wanted = {"also": also or [], "reason": reason}
-    if dry_run or not yes:
-        answer = remove(project, environment, name, columns, **wanted, dry_run=True)  # type: ignore[arg-type]
-    if not dry_run:
-        if not yes:
-            _show(answer)
-            typer.confirm("Erase these rows for good?", abort=True, err=True)
-        answer = remove(project, environment, name, columns, **wanted, dry_run=False)  # type: ignore[arg-type]
+
+    def erased(*, dry_run: bool) -> dict[str, Any]:
+        return remove(project, environment, name, columns, also=also or [], reason=reason, dry_run=dry_run)
+
+    if not dry_run and not yes:
+        _show(erased(dry_run=True))
+        typer.confirm("Erase these rows for good?", abort=True, err=True)
+    answer = erased(dry_run=dry_run)
     emit(answer, output, lambda: _show(answer))
 
 

@@ -17,5 +17,5 @@ def build_table() -> int:
     order = settings.build
     logger.info("table %s for %s, attempt %d", order.table, settings.release, order.attempt)
     rows = fill(settings, report=lambda progress: logger.info("%s: %s", order.table, progress))
-    logger.info("table %s is loaded: %d rows, with keys and indexes", order.table, rows)
+    logger.info("table %s is loaded: %s rows, with keys and indexes", order.table, f"{rows:,}")
     return rows

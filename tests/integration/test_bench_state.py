@@ -35,6 +35,8 @@ def test_the_releases_of_a_bench_are_the_products_and_its_watch_sees_their_locks
                 10,
             )
             conn.execute("UPDATE users SET count = 1 WHERE user_id = 1")
+        releases.bind("third", tables)
+        releases.drop("third")
     assert len(watch.held_s) == 1
     assert watch.held_s[0] > 0
     assert "LOCK TABLE" in watch.slowest(1000)

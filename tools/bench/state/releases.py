@@ -16,7 +16,7 @@ from mlops_sdk.release.lock import Lock, LockedCode, LockedState
 from mlops_sdk.release.tables import BuilderSpec, ColumnSpec, IndexColumn, IndexSpec, TableSpec
 from mlops_sdk.runtime.passwords import derive
 from mlops_sdk.runtime.settings import BuildOrder, BuildSettings
-from mlops_sdk.state import build, cut, fork, references, retire
+from mlops_sdk.state import build, cut, fork, janitor, references
 from mlops_sdk.state.context import BuildContext
 from mlops_sdk.state.fill import Build, fill
 from mlops_sdk.state.fingerprint import build_order, fingerprints
@@ -183,9 +183,9 @@ class Releases:
     def drop(self, tag: str) -> None:
         """Give a release up and let the janitor take it."""
         references.unreference(self.conninfo(), ENVIRONMENT, self.digest(tag), lease=None)
-        left = retire.collect(self.conninfo(), ENVIRONMENT, lease=None).left
-        if left:
-            raise RuntimeError(f"the janitor left something: {left}")
+        done = janitor.collect(self.conninfo(), ENVIRONMENT, lease=None)
+        if done.names("release") != (tag,):
+            raise RuntimeError(f"the janitor left {tag}: {done.left}")
 
     def load(self, binding: Binding, table: str, rows: int) -> None:
         """Fill a fork with users 1 to `rows`, as the carry does: they are no changes."""

@@ -7,7 +7,7 @@ TEST_PROCESSES ?= 2
 # Each of a platform's ten processes would otherwise compile the same 3,000 modules again at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup venv demo test test-fast test-slow lint bench bench-state down clean lock
+.PHONY: help setup venv demo test test-fast test-slow soak lint bench bench-state down clean lock
 
 help:
 	@echo "make setup      .venv from the lock, and the Pulumi engine"
@@ -15,6 +15,7 @@ help:
 	@echo "make test       lint, types, layers, and the tests of every level"
 	@echo "make test-fast  the same without the acceptance tests"
 	@echo "make test-slow  the tests that make test leaves out because others show nearly the same"
+	@echo "make soak       tests by chance for an hour: a history of 10 minutes, every fault at every statement (SEED=N)"
 	@echo "make bench      what starting and importing cost; writes its part of docs/benchmarks.md"
 	@echo "make bench-state  what releases' tables cost; writes its part (20 minutes; BENCH=--quick to try it out)"
 	@echo "make down       stop everything that the environment 'local' runs"
@@ -44,6 +45,10 @@ test-fast: setup lint
 
 test-slow: setup
 	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder -m slow tests
+
+# One process, so that a history has the machine for itself. A test marked soak needs no line here.
+soak: setup
+	.venv/bin/python -m pytest -s -m soak tests --counts soak.json $(if $(SEED),--seed $(SEED))
 
 bench: setup
 	.venv/bin/python -m tools.bench

@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.support.recommender",
     "tests.support.clone",
     "tests.support.small_stack",
+    "tests.support.soak",
 ]
 
 

@@ -1,0 +1,79 @@
+"""Which statement meets which fault, and what came of it."""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tests.support.faults.end_state import EndState, differences
+from tests.support.faults.operations import OPERATIONS
+from tests.support.faults.run import FAULTS, Fault, record, run_with_fault
+from tests.support.faults.server import DurableServer
+from tests.support.faults.situation import Situation
+from tests.support.faults.statements import Statement
+
+# By chance mostly those that cost nothing: a killed server is started again, a stopped process is waited for.
+_WEIGHTS: dict[Fault, float] = {"killed": 0.79, "stopped": 0.15, "crashed": 0.04, "server killed": 0.02}
+
+Point = tuple[Statement, Fault]
+
+
+class Recordings:
+    """Situation, statements and end of each operation, made when they are asked for first."""
+
+    def __init__(self, server: DurableServer, root: Path) -> None:
+        self._server = server
+        self._root = root
+        self._made: dict[str, tuple[Situation, list[Statement], EndState]] = {}
+
+    def of(self, name: str) -> tuple[Situation, list[Statement], EndState]:
+        """Of the operation with this name."""
+        if name not in self._made:
+            self._server.sync(on=False)
+            operation = OPERATIONS[name]
+            situation = Situation.make(self._server, self._root, operation.arrange)
+            self._made[name] = (situation, *record(situation, operation))
+        return self._made[name]
+
+    def statements(self) -> list[Statement]:
+        """Of all operations."""
+        return [statement for name in OPERATIONS for statement in self.of(name)[1]]
+
+
+def some_points(statements: Iterable[Statement], seed: int) -> list[Point]:
+    """Each place in the code once: which of its statements, and before which fault, the seed decides."""
+    chance = random.Random(seed)
+    places: dict[tuple[str, int, str], list[Statement]] = {}
+    for statement in statements:
+        places.setdefault((*statement.site, statement.text.split()[0]), []).append(statement)
+    faults = [_WEIGHTS[fault] for fault in FAULTS]
+    return [(chance.choice(found), chance.choices(FAULTS, faults)[0]) for found in places.values()]
+
+
+def all_points(statements: Iterable[Statement]) -> list[Point]:
+    """Each statement with each fault."""
+    return [(statement, fault) for statement in statements for fault in FAULTS]
+
+
+def try_points(
+    recordings: Recordings, name: str, points: list[Point], report: Callable[[str], None]
+) -> tuple[Counter[str], list[str]]:
+    """How often each fault was tried, and a sentence for each point that did not come to the wanted end."""
+    situation, _, wanted = recordings.of(name)
+    tried: Counter[str] = Counter()
+    wrong: list[str] = []
+    for number, (statement, fault) in enumerate(points):
+        began = time.monotonic()
+        try:
+            found = differences(run_with_fault(situation, OPERATIONS[name], statement, fault), wanted)
+        except Exception as error:  # noqa: BLE001 - each point is tried, then all that failed are told
+            found = [f"{type(error).__name__}: {error}"]
+        tried[fault] += 1
+        seconds = time.monotonic() - began
+        if found:
+            wrong.append(f"{name}: {fault} before {statement}: " + "; ".join(found[:4])[:600])
+            report(wrong[-1])
+        elif number % 100 == 99 or seconds > 10:
+            report(f"{number + 1} of {len(points)}, the last ({fault} before {statement}) in {seconds:.1f} s")
+    return tried, wrong

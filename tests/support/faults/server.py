@@ -1,0 +1,110 @@
+"""A Postgres that survives being killed: fsync on, started again on the same files and port."""
+
+import os
+import secrets
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from pydantic import SecretStr
+
+from mlops_sdk.ledger.install import scram_verifier
+from mlops_sdk.platform.ports import free_ports
+from mlops_sdk.platform.postgres import PASSWORD_KEY, SUPERUSER, remove_data, server_command
+from tests.support.postgres import ROOT, PostgresServer
+
+_READY_TIMEOUT_S = 60.0
+
+
+@dataclass
+class DurableServer:
+    """`server` is where it answers; it may be killed and started again."""
+
+    server: PostgresServer
+    folder: Path
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _syncs: bool = field(default=True, init=False)
+
+    @property
+    def pid(self) -> int:
+        """Of the postmaster."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it unless it runs; returns when it answers."""
+        if self._process is None or self._process.poll() is not None:
+            with (self.folder / "log").open("ab") as log:
+                self._process = subprocess.Popen(
+                    server_command(self.server.folder, self.server.port),
+                    env={**os.environ, "PYTHONPATH": str(ROOT), PASSWORD_KEY: self.server.password},
+                    stdout=log,
+                    stderr=log,
+                    stdin=subprocess.DEVNULL,
+                )
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Wait while it starts, or recovers after a crash of one of its processes."""
+        deadline = time.monotonic() + _READY_TIMEOUT_S
+        while True:
+            try:
+                psycopg.connect(self.server.conninfo()).close()
+                return
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline or self._process is None or self._process.poll() is not None:
+                    raise AssertionError((self.folder / "log").read_text(errors="replace")[-4000:]) from None
+                time.sleep(0.01)
+
+    def sync(self, *, on: bool) -> None:
+        """Whether commits wait for the disk. Without, a copy of a database costs half a second less.
+
+        It is needed where the server's own death is tried; the others die beside a server that lives.
+        """
+        if on != self._syncs:
+            with psycopg.connect(self.server.conninfo(), autocommit=True) as conn:
+                conn.execute(f"ALTER SYSTEM SET fsync = {'on' if on else 'off'}".encode())
+                conn.execute("SELECT pg_reload_conf()")
+            self._syncs = on
+
+    def make_logins_cheap(self) -> None:
+        """Passwords set from now on cost one round of hashing instead of 4,096: processes log in all the time."""
+        with psycopg.connect(self.server.conninfo(), autocommit=True) as conn:
+            conn.execute("ALTER SYSTEM SET scram_iterations = 1")
+            conn.execute("SELECT pg_reload_conf()")
+        with psycopg.connect(self.server.conninfo(), autocommit=True) as conn:
+            verifier = scram_verifier(conn, SUPERUSER, SecretStr(self.server.password))
+            conn.execute(
+                sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(SUPERUSER), sql.Literal(verifier))
+            )
+
+    def stop(self) -> None:
+        """End it in order."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(30)
+
+
+@contextmanager
+def durable_server() -> Iterator[DurableServer]:
+    """A server with files of its own, which are removed at the end."""
+    with tempfile.TemporaryDirectory(prefix="mlops-test-durable-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        found = DurableServer(
+            PostgresServer(free_ports(1)[0], secrets.token_urlsafe(16), folder / "postgres"), folder
+        )
+        try:
+            found.start()
+            found.make_logins_cheap()
+            yield found
+        finally:
+            found.stop()
+            remove_data(found.server.folder)

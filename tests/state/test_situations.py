@@ -92,7 +92,7 @@ def test_a_writer_that_idles_in_a_transaction_is_ended_after_its_role_s_time(rel
         conn.execute("BEGIN")
         conn.execute("UPDATE users SET count = count + 1 WHERE user_id = 1")
         releases.make_live(NEW, timeout_s=20)
-        with pytest.raises(psycopg.OperationalError):
+        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
             conn.execute("COMMIT")
     with releases.connect(NEW) as conn:
         assert conn.execute("SELECT count FROM users WHERE user_id = 1").fetchone() == (0,)

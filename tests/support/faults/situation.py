@@ -76,7 +76,7 @@ class Situation:
                 conn.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
     def _releases(self, database: str) -> Releases:
-        forks._specs.clear()  # a new process knows nothing
+        forks._locks.clear()  # a new process knows nothing
         environment = Environment(PostgresDatabase(self.server.server, database), "local", self.app)
         return Releases(environment, self.root, MemoryTraffic(), dict(self.locks))
 

@@ -16,28 +16,24 @@ from tests.support.faults.server import durable_server
 from tests.support.soak import Report
 
 # What builds, forks, cuts and hands over.
-FILES = (
-    "state/build.py",
-    "state/build_role.py",
-    "state/carry.py",
-    "state/context.py",
-    "state/cut.py",
-    "state/cutover.py",
-    "state/fill.py",
-    "state/fork.py",
-    "state/forks.py",
-    "state/load_rows.py",
-    "state/shared.py",
-    "traffic/handover.py",
+_OF_STATE = (
+    *("ann", "apply", "blockers", "build", "build_role", "capture", "carry", "context", "copy", "cut"),
+    *("cutover", "discard", "fence", "fill", "fork", "forks", "load_rows", "replay", "shared"),
 )
+FILES = (*(f"state/{name}.py" for name in _OF_STATE), "traffic/attempts.py", "traffic/handover.py")
 # Places that send nothing in these operations, and why.
 WITHOUT_POINT = {
-    "blockers": "only while a writer is in the way; it reads",
-    "status": "asked by who waits for a builder; it reads",
-    "read": "asked by a refresh; it reads",
+    "find_blockers": "only while a writer is in the way; it reads",
+    "end_blockers": "only while a writer is in the way, and told to",
     "verify_checksum": "asked by a check of what is kept; it reads",
-    "mark_stale": "a key more than a million; another operation begins with a fork that is stale",
-    "_ensure_index": "an index of a shared table is made outside of transactions, and has a test of its own",
+    "set_stale": "more than a million keys; one operation begins with a fork that is stale",
+    "_mark_jumps": "only where a third release follows a table of policy discard",
+    "_ensure_index": "an index of a shared table that was left half made is dropped first; else it has points",
+    "_drop": "only when somebody has dropped a fork's table",
+    "forget": "only when somebody has dropped a fork's table",
+    "refuse": "a shift, which has tests of its own",
+    "lift": "the end of a shift, which has tests of its own",
+    "drop_disabled": "what a shift left behind",
 }
 
 

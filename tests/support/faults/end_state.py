@@ -26,6 +26,8 @@ _QUERIES = {
     "truth": "SELECT t.table_name, left(f.digest, 15) FROM mlops.forked AS t"
     " LEFT JOIN mlops.fork AS f ON f.id = source",
     "used": "SELECT digest, table_name, kind, fingerprint FROM mlops.release_table",
+    "loss": "SELECT table_name, key::text, row::text FROM mlops.loss",
+    "pins": "SELECT digest, who FROM mlops.pin",
     "schemas": f"SELECT nspname, pg_get_userbyid(nspowner), {_ACL.format('nspacl')}"
     f" FROM pg_namespace AS n WHERE n.nspname IN {_SCHEMAS}",
     "relations": "SELECT n.nspname, relname, relkind, relpersistence, pg_get_userbyid(relowner), reloptions,"

@@ -1,19 +1,30 @@
 """The operations that are put under faults, and the situation that each begins in."""
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import psycopg
 
+from mlops_sdk.errors import MlopsError
 from mlops_sdk.ledger.database import LeaseToken, connect
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.runtime.passwords import derive
 from mlops_sdk.state import build, carry, cut, fork, shared
-from mlops_sdk.state.fill import fill
+from mlops_sdk.state.context import Batch, BuildContext, Row
+from mlops_sdk.state.fill import Build, fill
 from mlops_sdk.state.fingerprint import build_order
 from mlops_sdk.traffic.handover import handover
 from tests.support.environment import MASTER_KEY
-from tests.support.faults.tables import BUILDER_SOURCE, BUILDERS, FILMS, FIRST_ROWS, changes, state
+from tests.support.faults.tables import (
+    BUILDER_SOURCE,
+    BUILDERS,
+    FILMS,
+    FIRST_ROWS,
+    changes,
+    rows_of_other_policies,
+    state,
+)
 from tests.support.releases import Releases
 
 OLD, NEW = "v0.0.1", "v0.0.2"
@@ -51,12 +62,33 @@ def _bound(releases: Releases) -> None:
         for statement in FILMS:
             conn.execute(statement.encode())
     releases.lock(OLD, state(), service="a.b:old")
-    releases.lock(NEW, state(), service="a.b:new")
+    releases.lock(NEW, state(later=True), service="a.b:new")
     releases.deploy(OLD, BUILDERS)
     write(releases, OLD, FIRST_ROWS)
     with psycopg.connect(releases.environment.admin.get_secret_value(), autocommit=True) as conn:
         conn.execute("INSERT INTO films VALUES (10, 'film 10')")
     releases.bind(NEW)
+
+
+def _built_in_part(releases: Releases) -> None:
+    """Two builders have failed after their first batch; one of them can go on where it was."""
+    _bound(releases)
+    for table in ("content", "covers"):
+        order = releases.order(NEW, table)
+        assert order is not None
+        with contextlib.suppress(MlopsError):
+            fill(releases.settings(NEW, order), _failing(BUILDERS[table]))
+        # Roles span databases: one with rights in the template could not be dropped in a copy.
+        with releases.environment.ledger.connect() as conn, conn.transaction():
+            build.drop_build_role(conn, order.fingerprint)
+
+
+def _failing(build: Build) -> Build:
+    def first_batch(context: BuildContext) -> Iterator[Batch | Sequence[Row]]:
+        yield next(iter(build(context)))
+        raise ValueError("no more")
+
+    return first_batch
 
 
 def _built(releases: Releases) -> None:
@@ -74,13 +106,13 @@ def _forked(releases: Releases) -> None:
 def _prepared(releases: Releases) -> None:
     _bound(releases)
     releases.prepare(NEW, BUILDERS)
-    write(releases, OLD, changes(5))
+    write(releases, OLD, [*changes(5), *rows_of_other_policies(5)])
 
 
 def _handed_over(releases: Releases) -> None:
     _prepared(releases)
     releases.make_live(NEW)
-    write(releases, NEW, changes(10))
+    write(releases, NEW, [*changes(10), *rows_of_other_policies(10)])
 
 
 def _far_behind(releases: Releases) -> None:
@@ -88,7 +120,7 @@ def _far_behind(releases: Releases) -> None:
     _handed_over(releases)
     with releases.environment.ledger.connect() as conn:
         carry.drain_once(conn, "local", releases.locks[OLD].digest)
-    write(releases, NEW, changes(15))
+    write(releases, NEW, [*changes(15), *rows_of_other_policies(15)])
     with releases.environment.ledger.connect() as conn:
         conn.execute("UPDATE mlops.fork SET state = 'stale' WHERE digest = %s", [releases.locks[OLD].digest])
 
@@ -153,6 +185,7 @@ OPERATIONS = {
     operation.name: operation
     for operation in (
         Operation("build", _bound, _build),
+        Operation("build that goes on", _built_in_part, _build),
         Operation("fork", _built, _fork),
         Operation("cut", _forked, _cut),
         Operation("cutover", _prepared, _go_to(NEW), live=NEW),

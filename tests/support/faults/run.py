@@ -5,6 +5,7 @@ The process under the fault is a fork of this one, so that a run costs milliseco
 
 import os
 import pickle
+import select
 import signal
 import time
 import traceback
@@ -177,16 +178,24 @@ class _Child:
         assert not (outcome.error or "").startswith("unexpected"), outcome.error
 
     def _finished(self) -> _Outcome | None:
+        """What it wrote until it closed the pipe: read at once, for a pipe that is full would stop it."""
         deadline = time.monotonic() + _PATIENCE_S
-        while os.waitpid(self._pid, os.WNOHANG) == (0, 0):
-            if time.monotonic() > deadline:
-                os.kill(self._pid, signal.SIGKILL)
+        data = b""
+        while select.select([self._reader], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            part = os.read(self._reader, 1 << 16)
+            if not part:
                 os.waitpid(self._pid, 0)
-                raise AssertionError(f"the child did not end within {_PATIENCE_S} s")
-            time.sleep(0.001)
-        return self._outcome()
+                os.close(self._reader)
+                return _outcome(data)
+            data += part
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        raise AssertionError(f"the child did not end within {_PATIENCE_S} s")
 
     def _outcome(self) -> _Outcome | None:
         with os.fdopen(self._reader, "rb") as stream:
-            data = stream.read()
-        return pickle.loads(data) if data else None  # noqa: S301 - of our own child
+            return _outcome(stream.read())
+
+
+def _outcome(data: bytes) -> _Outcome | None:
+    return pickle.loads(data) if data else None  # noqa: S301 - of our own child

@@ -6,12 +6,16 @@ from typing import Any
 import sqlalchemy as sa
 from pgvector.sqlalchemy import Vector
 
-from mlops_sdk.state import Batch, BuildContext, Derived, Forked, Shared, Source, State
+from mlops_sdk.state import Batch, BuildContext, Derived, Forked, Rederive, Shared, Source, State
+from mlops_sdk.state.declare import Declared
 from mlops_sdk.state.fill import Build
 
 
-def state() -> State:
-    """Derived `content` and `titles`; forked `accounts`, `items` and `notes`; shared `events`."""
+def state(*, later: bool = False) -> State:
+    """Derived `content`, `titles` and `covers`; forked tables of each policy; shared `events` and `ratings`.
+
+    A `later` release has one more forked and shared table, and one more column of `events`.
+    """
     meta = sa.MetaData()
     content = sa.Table(
         "content",
@@ -30,6 +34,11 @@ def state() -> State:
         "titles",
         meta,
         sa.Column("title", sa.Text, primary_key=True),
+    )
+    covers = sa.Table(
+        "covers",
+        meta,
+        sa.Column("film_id", sa.Integer, primary_key=True, autoincrement=False),
     )
     accounts = sa.Table(
         "accounts",
@@ -61,19 +70,70 @@ def state() -> State:
         meta,
         sa.Column("event_no", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("text", sa.Text, nullable=False),
+        *([sa.Column("origin", sa.Text)] if later else []),
+    )
+    drafts = sa.Table(
+        "drafts",
+        meta,
+        sa.Column("draft_id", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("text", sa.Text, nullable=False),
+    )
+    ratings = sa.Table(
+        "ratings",
+        meta,
+        sa.Column("rating_no", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("film_id", sa.Integer, nullable=False),
+    )
+    scores = sa.Table(
+        "scores",
+        meta,
+        sa.Column("film_id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("n", sa.BigInteger, nullable=False),
     )
     films = Source("films", "SELECT count(*) FROM films")
     return State(
         Derived(content, builder="app.build:content", sources=(films,)),
         Derived(titles, builder="app.build:titles", tables=("content",)),
+        Derived(covers, builder="app.build:covers", sources=(films,)),
         Forked(items),
         Forked(accounts),
         Forked(notes),
+        Forked(drafts, policy="discard"),
+        Forked(scores, policy=Rederive("ratings", COUNT_RATINGS)),
         Shared(events),
+        Shared(ratings),
+        *(_later(meta) if later else ()),
     )
 
 
-BUILDER_SOURCE = "def content(context):\n    yield []\n\n\ndef titles(context):\n    yield []\n"
+COUNT_RATINGS = (
+    "INSERT INTO scores AS s (film_id, n) SELECT film_id, count(*) FROM replayed GROUP BY film_id"
+    " ON CONFLICT (film_id) DO UPDATE SET n = s.n + excluded.n"
+)
+
+
+def _later(meta: sa.MetaData) -> tuple[Declared, ...]:
+    extras = sa.Table(
+        "extras",
+        meta,
+        sa.Column("extra_id", sa.BigInteger, sa.Identity(), primary_key=True),
+        sa.Column("text", sa.Text),
+    )
+    clicks = sa.Table(
+        "clicks",
+        meta,
+        sa.Column("click_no", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("token", sa.Text, unique=True),
+        sa.Column("film_id", sa.Integer),
+        sa.Index("clicks_film", "film_id"),
+    )
+    return Forked(extras), Shared(clicks)
+
+
+BUILDER_SOURCE = (
+    "def content(context):\n    yield []\n\n\ndef titles(context):\n    yield []\n\n\n"
+    "def covers(context):\n    yield []\n"
+)
 
 
 def _content(context: BuildContext) -> Iterator[Batch]:
@@ -91,7 +151,12 @@ def _titles(context: BuildContext) -> Iterator[list[dict[str, Any]]]:
     yield [{"title": row["title"]} for row in context.rows("content")]
 
 
-BUILDERS: Mapping[str, Build] = {"content": _content, "titles": _titles}
+def _covers(context: BuildContext) -> Iterator[list[dict[str, Any]]]:
+    for number in range(1, 4):
+        yield [{"film_id": number}]
+
+
+BUILDERS: Mapping[str, Build] = {"content": _content, "titles": _titles, "covers": _covers}
 
 FILMS = (
     "CREATE TABLE films (film_id int PRIMARY KEY, title text)",
@@ -117,4 +182,15 @@ def changes(first: int) -> tuple[str, ...]:
         f" WHERE account_id IN ({first}, {first + 1})",
         f"UPDATE notes SET text = 'changed' WHERE note_id = {first // 5 + 1}",
         f"INSERT INTO events (event_no, text) VALUES ({1000 + first}, 'later')",
+    )
+
+
+def rows_of_other_policies(first: int) -> tuple[str, ...]:
+    """What an application writes to tables that are not carried; each once."""
+    return (
+        f"INSERT INTO drafts (draft_id, text) VALUES ({first}, 'draft'), ({first + 1}, 'draft')",
+        f"DELETE FROM drafts WHERE draft_id = {first + 1}",
+        f"INSERT INTO ratings (rating_no, film_id) VALUES ({first}, 1), ({first + 1}, {first})",
+        f"INSERT INTO scores AS s (film_id, n) VALUES (1, 1), ({first}, 1)"
+        " ON CONFLICT (film_id) DO UPDATE SET n = s.n + 1",
     )

@@ -23,11 +23,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--counts", type=Path, help="file for the counts of tests marked soak, as JSON")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """One seed for a run, in all of its processes."""
+    if config.option.seed is None:
+        config.option.seed = random.randrange(1_000_000_000)
+
+
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
-    """The seed given, or another one each time; printed, so that a failure shows it."""
-    given = request.config.getoption("--seed")
-    found = random.randrange(1_000_000_000) if given is None else int(given)
+    """The seed given, or that of this run; printed, so that a failure shows it."""
+    found = int(request.config.getoption("--seed"))
     print(f"seed {found}")
     return found
 

@@ -3,7 +3,7 @@
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from tests.support.faults.end_state import EndState, differences
@@ -36,19 +36,24 @@ class Recordings:
             self._made[name] = (situation, *record(situation, operation))
         return self._made[name]
 
-    def statements(self) -> list[Statement]:
+    def statements(self) -> dict[str, list[Statement]]:
         """Of all operations."""
-        return [statement for name in OPERATIONS for statement in self.of(name)[1]]
+        return {name: self.of(name)[1] for name in OPERATIONS}
 
 
-def some_points(statements: Iterable[Statement], seed: int) -> list[Point]:
-    """Each place in the code once: which of its statements, and before which fault, the seed decides."""
+def some_points(statements: Mapping[str, Iterable[Statement]], seed: int) -> dict[str, list[Point]]:
+    """Each place in the code once: in which operation, at which of its statements, before which fault, by chance."""
     chance = random.Random(seed)
-    places: dict[tuple[str, int, str], list[Statement]] = {}
-    for statement in statements:
-        places.setdefault((*statement.site, statement.text.split()[0]), []).append(statement)
-    faults = [_WEIGHTS[fault] for fault in FAULTS]
-    return [(chance.choice(found), chance.choices(FAULTS, faults)[0]) for found in places.values()]
+    places: dict[tuple[str, int, str], list[tuple[str, Statement]]] = {}
+    for name, sent in statements.items():
+        for statement in sent:
+            place = (*statement.site, statement.text.split()[0])
+            places.setdefault(place, []).append((name, statement))
+    points: dict[str, list[Point]] = {name: [] for name in statements}
+    for found in places.values():
+        name, statement = chance.choice(found)
+        points[name].append((statement, chance.choices(FAULTS, [_WEIGHTS[fault] for fault in FAULTS])[0]))
+    return points
 
 
 def all_points(statements: Iterable[Statement]) -> list[Point]:

@@ -15,6 +15,7 @@ from mlops_sdk.platform.supervisor import Supervisor
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.bring_up import addresses as addresses_of
+from mlops_sdk.rollout.health import check_of, database_checks, failed
 from mlops_sdk.rollout.session import Session, open_session
 from mlops_sdk.rollout.verify import runs
 from mlops_sdk.stack import config
@@ -156,8 +157,11 @@ def lease(project: Project, environment: str) -> dict[str, Any] | None:
     }
 
 
-def doctor(project: Project, environment: str) -> list[dict[str, Any]]:
-    """Return a list of checks: each has `check`, `ok` and `detail`."""
+def doctor(project: Project, environment: str, *, fix: bool = False) -> list[dict[str, Any]]:
+    """Return a list of checks: each has `check`, `ok`, `detail` and, if it failed, `remedy`.
+
+    With `fix`, what can be repaired in Postgres without harm is repaired first.
+    """
     with open_session(project, environment) as session:
         checks: list[tuple[str, Callable[[Session], str]]] = [
             ("ledger: hash chain", lambda s: f"{s.ledger.verify()} entries"),
@@ -166,14 +170,18 @@ def doctor(project: Project, environment: str) -> list[dict[str, Any]]:
             ("the live release's service is ready", _service_runs),
             ("every process runs", _processes_run),
         ]
-        return [_checked(name, check, session) for name, check in checks]
+        found = [_checked(name, check, session) for name, check in checks]
+        try:
+            return found + database_checks(session.ledger, environment, fix=fix)
+        except MlopsError as error:
+            return [*found, failed("Postgres can be looked at", error)]
 
 
 def _checked(name: str, check: Callable[[Session], str], session: Session) -> dict[str, Any]:
     try:
-        return {"check": name, "ok": True, "detail": check(session)}
+        return check_of(name, ok=True, detail=check(session))
     except (MlopsError, ValueError) as error:
-        return {"check": name, "ok": False, "detail": str(error)}
+        return failed(name, error)
 
 
 def _config_agrees(session: Session) -> str:

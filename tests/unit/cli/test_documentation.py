@@ -130,6 +130,7 @@ def project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Project:
     monkeypatch.setattr(ask, "runs", lambda _: True)
     monkeypatch.setattr(ask, "addresses_of", lambda _: {"router": "http://127.0.0.1:1"})
     monkeypatch.setattr(ask, "current", lambda *_: held)
+    monkeypatch.setattr(ask, "database_checks", lambda *_, **__: [])
     monkeypatch.setattr(ask, "Supervisor", lambda _: SimpleNamespace(statuses=lambda: {"postgres": running}))
     for check in ("_config_agrees", "_router_agrees", "_service_runs"):
         monkeypatch.setattr(ask, check, lambda _: "it does")

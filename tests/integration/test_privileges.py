@@ -19,6 +19,8 @@ from mlops_sdk.ledger.install import install_tables
 from mlops_sdk.platform.postgres_binaries import find_binaries
 from mlops_sdk.runtime.passwords import derive
 from mlops_sdk.state import BuildContext, Derived, Forked, Shared, Source, State, janitor, references
+from mlops_sdk.state.doctor import judge
+from mlops_sdk.state.examine import examine
 from tests.support.environment import MASTER_KEY, Environment
 from tests.support.postgres import ADMINISTRATOR, PostgresDatabase, PostgresServer, running_server
 from tests.support.releases import Releases
@@ -136,6 +138,8 @@ def test_a_release_lives_and_goes_back_with_just_these_privileges(releases: Rele
             conn.execute("INSERT INTO interactions (user_id, film_id) VALUES (1, 2)")
     first, second = (releases.bind(tag) for tag in ("v0.0.1", "v0.0.2"))
     assert first.fingerprints == second.fingerprints
+    with releases.environment.ledger.connect() as conn:
+        assert [one for found in judge(examine(conn, "local")).values() for one in found] == []
     releases.make_live("v0.0.1", rollback_of=second.digest)
     with releases.connect("v0.0.1") as conn:
         found = conn.execute("SELECT user_id, count FROM users ORDER BY 1").fetchall()

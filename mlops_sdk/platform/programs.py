@@ -111,6 +111,9 @@ def prefect_worker(place: Place, *, api_url: str, pool: str) -> Program:
         directory=place.environment_folder,
         environment=place.variables(
             PREFECT_HOME=str(place.folder("prefect")),
+            # Prefect's runner keeps a folder of one fixed name among the temporary files: the first person of a
+            # machine to run a flow would own it, and nobody else could.
+            TMPDIR=str(place.folder("prefect")),
             PREFECT_API_URL=api_url,
             PREFECT_WORKER_QUERY_SECONDS="1",
             PREFECT_SERVER_ANALYTICS_ENABLED="false",

@@ -37,6 +37,11 @@ ALL = (
 )
 
 
+def test_flow_runs_keep_their_temporary_files_in_the_environments_own_folder() -> None:
+    worker = next(program for program in ALL if program.name == programs.PREFECT_WORKER)
+    assert Path(worker.environment["TMPDIR"]).is_relative_to(PLACE.environment_folder)
+
+
 @pytest.mark.parametrize("program", ALL, ids=lambda program: program.name)
 def test_a_saved_program_reads_back(program: Program) -> None:
     document = program_document(program, mark="0/x", env_file_digests=["d"] * len(program.env_files))

@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import psycopg
 
+from mlops_sdk.errors import MlopsError
 from mlops_sdk.platform.memory import pss_mb
 from mlops_sdk.platform.supervisor import Supervisor
 from mlops_sdk.runtime import env_file
@@ -74,8 +75,7 @@ def main() -> None:
     settings = env_file.load_layers(ROOT / ".mlops" / ENVIRONMENT, "environment", "operator")
     out.step(4, "3,201 films into the source database, four model versions into the registry")
     _load_source(out)
-    for line in train_in_worker(ROOT, ENVIRONMENT):
-        out.say(f"  {line}")
+    train_in_worker(ROOT, ENVIRONMENT, lambda line: out.say(f"  {line}"))
     _make_ready(out)
     out.step(5, "the first release")
     out.run("mlops", "deploy", "stacks/releases/v0.0.1.yaml", "-e", ENVIRONMENT, "-m", "the first release")
@@ -208,4 +208,7 @@ def _figures(out: Transcript, elapsed_s: float, memory_mb: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except MlopsError as error:
+        sys.exit(f"the demo ends here: {error}")

@@ -4,7 +4,7 @@
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from mlops_sdk.release.project import load_project
@@ -17,12 +17,11 @@ FLOW = "pipelines/recommender/flow.py:train_models"
 TIMEOUT_S = 300.0
 
 
-def train_in_worker(root: Path, environment: str) -> Iterator[str]:
-    """Run the training flow of this checkout and yield what it logs.
+def train_in_worker(root: Path, environment: str, log: Callable[[str], None]) -> None:
+    """Run the training flow of this checkout; `log` gets each line that it logs. Raises MlopsError.
 
     A second run finds every version registered and trains nothing.
     """
-    lines: list[str] = []
     with open_session(load_project(root), environment) as session:
         code = ReleaseCode(checkout=root, python=root / ".venv" / "bin" / "python")
         job = FlowJob(
@@ -34,14 +33,12 @@ def train_in_worker(root: Path, environment: str) -> Iterator[str]:
             job_variables=job_variables(code, "environment"),
         )
         with Prefect(session.settings.prefect_api_url) as prefect:
-            prefect.run(job, timeout_s=TIMEOUT_S, name="demo: train", log=lines.append)
-    yield from lines
+            prefect.run(job, timeout_s=TIMEOUT_S, name="demo: train", log=log)
 
 
 def main() -> None:
     """Train for the environment that the command line names and print what the flow logs."""
-    for line in train_in_worker(Path(__file__).resolve().parent.parent.parent, sys.argv[1]):
-        print(line)
+    train_in_worker(Path(__file__).resolve().parent.parent.parent, sys.argv[1], print)
 
 
 if __name__ == "__main__":

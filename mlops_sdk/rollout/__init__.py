@@ -4,3 +4,8 @@
 that wires a project, an environment and their servers together. Nothing here knows of terminals: progress
 goes to a callable that the caller gives.
 """
+
+import logging
+
+# A retry is no news to a person who waits, only to whoever set logging up: what fails in the end is raised.
+logging.getLogger("stamina").addHandler(logging.NullHandler())

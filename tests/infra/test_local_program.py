@@ -1,7 +1,8 @@
 """The program of a local environment, with Pulumi's mocks: what it declares, from config alone."""
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,16 @@ from mlops_sdk.stack.config import ReleaseSection
 from tests.support.environment import MASTER_KEY
 
 PORTS = Ports(postgres=21001, mlflow=21002, prefect=21003, router=21004)
+
+
+@pytest.fixture(autouse=True)
+def own_event_loop() -> Iterator[None]:
+    """Pulumi makes futures outside of a running loop: an earlier test of the process may have left it none."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 @dataclass

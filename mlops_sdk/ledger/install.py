@@ -8,13 +8,12 @@ from collections.abc import Mapping
 
 from pydantic import SecretStr
 
-from mlops_sdk.errors import InputError, UnreachableError
+from mlops_sdk.errors import InputError
 from mlops_sdk.ledger import migrations
 from mlops_sdk.ledger.administer import LOGIN_ROLES, administer, at, scram_verifier
 from mlops_sdk.ledger.database import Connection, connect
 
 SCHEMA_VERSION = migrations.LATEST
-_UP = "`mlops up ENV` installs it"
 
 
 def install(
@@ -49,23 +48,9 @@ def install_tables(owner: SecretStr, environment: str) -> None:
 
 
 def check(conninfo: SecretStr) -> int:
-    """The version of the control tables.
-
-    Raises UnreachableError when they are not there or too old for this SDK, PolicyError when they are newer.
-    """
+    """The version of the control tables. Raises as `migrations.require_current`."""
     with connect(conninfo, "mlops check") as conn:
-        version = migrations.installed_version(conn)
-        where = conn.info.dbname
-    migrations.refuse_newer(version, where)
-    if version == 0:
-        raise UnreachableError("the database has no ledger", where=where, remedy=_UP)
-    if version < SCHEMA_VERSION:
-        raise UnreachableError(
-            f"the control tables have version {version}, this SDK needs {SCHEMA_VERSION}",
-            where=where,
-            remedy="`mlops up ENV` upgrades them; what is in them stays",
-        )
-    return version
+        return migrations.require_current(conn)
 
 
 def _refuse_newer(server: SecretStr, app: SecretStr, app_database: str) -> None:

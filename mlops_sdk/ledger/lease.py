@@ -26,6 +26,7 @@ from mlops_sdk.ledger.database import (
     control_transaction,
     retry,
 )
+from mlops_sdk.ledger.migrations import require_current
 
 DEFAULT_DURATION_S = 60.0
 _TAKEOVER_LOCK_MS = 1000
@@ -155,10 +156,12 @@ class Lease:
         """Take the environment's lease for `duration_s`, renewed while this process lives.
 
         `predecessor` of the result is a holder that did not release: its engine may still run. Raises
-        LeaseHeldError when another holds it, NotFoundError for an environment that this database has not.
+        LeaseHeldError when another holds it, NotFoundError for an environment that this database has not,
+        PolicyError or UnreachableError when the control tables are newer or older than this SDK.
         """
         conn = connect(conninfo, f"mlops lease of {environment}")
         try:
+            require_current(conn)
             before, epoch = retry(lambda: _take(conn, environment, holder, duration_s))
         except BaseException:
             conn.close()

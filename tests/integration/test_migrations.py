@@ -13,6 +13,7 @@ from mlops_sdk.errors import PolicyError, UnreachableError
 from mlops_sdk.ledger import install as installer
 from mlops_sdk.ledger import migrations
 from mlops_sdk.ledger.administer import administer, privileges_sql
+from mlops_sdk.ledger.lease import Holder, Lease
 from mlops_sdk.ledger.store import Ledger
 from mlops_sdk.runtime.passwords import derive
 from tests.support.catalog import catalog
@@ -116,7 +117,7 @@ def test_an_environment_of_the_first_release_is_upgraded_with_all_that_it_has(
     """
     as_owner(admin, state.encode())
     with pytest.raises(UnreachableError, match=r"version 1, this SDK needs(.|\n)*mlops up ENV"):
-        installer.check(as_sdk(empty))
+        Lease.acquire(as_sdk(empty), "local", Holder.this_process())
     for _ in range(2):
         install(empty)
         assert installer.check(as_sdk(empty)) == installer.SCHEMA_VERSION
@@ -201,7 +202,12 @@ def test_an_older_sdk_refuses_newer_control_tables_and_changes_nothing(
     )
     monkeypatch.setattr(migrations, "LATEST", 1)
     admin.execute("REVOKE CONNECT ON DATABASE source FROM source_owner")
-    for act in (lambda: installer.check(as_sdk(empty)), lambda: install(empty)):
+    acts = (
+        lambda: installer.check(as_sdk(empty)),
+        lambda: Lease.acquire(as_sdk(empty), "local", Holder.this_process()),  # whoever deploys or rolls back
+        lambda: install(empty),
+    )
+    for act in acts:
         with pytest.raises(PolicyError, match=newer) as refused:
             act()
         assert refused.value.exit_code == 5

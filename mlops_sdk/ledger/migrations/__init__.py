@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 from pydantic import SecretStr
 
-from mlops_sdk.errors import PolicyError
+from mlops_sdk.errors import PolicyError, UnreachableError
 from mlops_sdk.ledger.database import Connection, connect
 
 if TYPE_CHECKING:
@@ -46,6 +46,24 @@ def refuse_newer(version: int, where: str) -> None:
             where=where,
             remedy="use the SDK of the checkout that brought the environment up last",
         )
+
+
+def require_current(conn: Connection) -> int:
+    """The version of the control tables, which is this SDK's own.
+
+    Raises UnreachableError when they are not there or too old, PolicyError when they are newer.
+    """
+    version, where = installed_version(conn), conn.info.dbname
+    refuse_newer(version, where)
+    if version == 0:
+        raise UnreachableError("the database has no ledger", where=where, remedy="`mlops up ENV` installs it")
+    if version < LATEST:
+        raise UnreachableError(
+            f"the control tables have version {version}, this SDK needs {LATEST}",
+            where=where,
+            remedy="`mlops up ENV` upgrades them; what is in them stays",
+        )
+    return version
 
 
 def upgrade(

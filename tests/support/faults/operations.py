@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from unittest import mock
 
 import psycopg
 
@@ -12,7 +13,7 @@ from mlops_sdk.release.binding import Binding
 from mlops_sdk.runtime.passwords import derive
 from mlops_sdk.state import build, carry, cut, fork, shared
 from mlops_sdk.state.context import Batch, BuildContext, Row
-from mlops_sdk.state.fill import Build, fill
+from mlops_sdk.state.fill import Build, _progress, fill
 from mlops_sdk.state.fingerprint import build_order
 from mlops_sdk.traffic.handover import handover
 from tests.support.environment import MASTER_KEY
@@ -27,6 +28,7 @@ from tests.support.faults.tables import (
 )
 from tests.support.releases import Releases
 
+ALIVE_S = 1  # a builder's word for so long, instead of two minutes
 OLD, NEW = "v0.0.1", "v0.0.2"
 Run = Callable[[Releases, LeaseToken], None]
 
@@ -133,7 +135,8 @@ def _build(releases: Releases, lease: LeaseToken | None) -> None:
     for table in build_order(lock.tables):
         order = releases.order(NEW, table, lease=lease)
         if order is not None:
-            fill(releases.settings(NEW, order), BUILDERS[table])
+            with mock.patch.dict(_progress.__kwdefaults__, alive_s=ALIVE_S):
+                fill(releases.settings(NEW, order), BUILDERS[table])
         fingerprint = _binding(releases).fingerprints[table]
         build.seal(releases.conninfo, fingerprint, lease=lease)
 

@@ -88,8 +88,8 @@ def _bring_to_end(releases: Releases, operation: Operation, *, broken: bool = Fa
             break_lease(releases.conninfo, "local")
         with Lease.acquire(releases.conninfo, "local", Holder.this_process(), _LEASE_S) as lease:
             _accepted_write(admin)
-            # Time passes: a builder that was killed says no more that it lives.
-            admin.execute("UPDATE mlops.physical SET until = NULL")
+            # A builder that was stopped is replaced once its word has run out.
+            admin.execute("SELECT pg_sleep_until(max(until)) FROM mlops.physical WHERE state = 'building'")
             operation.run(releases, lease.token)
         for tag in (OLD, NEW):
             carry.catch_up(releases.conninfo, "local", releases.locks[tag].digest, small=1)

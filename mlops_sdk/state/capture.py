@@ -63,6 +63,7 @@ def _create_log(conn: Connection, spec: TableSpec) -> None:
         "columns": columns,
         "key": ddl.names(spec.primary_key),
         "function": _function(spec.name),
+        "label": sql.Identifier(f"capture_{spec.name}"),
     }
     for statement in ("create_log", "create_pending", "create_capture"):
         conn.execute(query("forks", statement).format(**parts))

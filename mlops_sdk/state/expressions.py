@@ -72,4 +72,5 @@ def _name(table: Any, columns: tuple[IndexColumn, ...]) -> str:
 def _dialect() -> Any:
     from sqlalchemy.dialects import postgresql
 
-    return postgresql.dialect()  # type: ignore[no-untyped-call]
+    # Another style than the driver's, which would double each percent sign: this text goes with no parameters.
+    return postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]

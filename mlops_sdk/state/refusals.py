@@ -20,6 +20,7 @@ _METHODS = ("btree", "hash", "gin", "gist", "spgist", "brin")
 _SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 MAX_TABLE_BYTES = 40  # the names of its logs, attempts and sequences are made of it
 MAX_NAME_BYTES = 63
+MAX_KEY_COLUMNS = 31
 
 
 def refusals(specs: Mapping[str, TableSpec]) -> list[str]:
@@ -91,6 +92,8 @@ def _relations(specs: Mapping[str, TableSpec]) -> Iterator[str]:
 def _key(spec: TableSpec) -> Iterator[str]:
     if not spec.primary_key:
         yield "has no primary key; declare one, it is how rows are carried between releases"
+    if len(spec.primary_key) > MAX_KEY_COLUMNS:
+        yield f"the key has {len(spec.primary_key)} columns; use at most {MAX_KEY_COLUMNS}"
     for name in spec.primary_key:
         column = spec.column(name)
         if column.nullable:

@@ -33,16 +33,18 @@ CREATE TABLE {pending} (mlops_target int NOT NULL, {columns}, PRIMARY KEY (mlops
 
 -- name: create_capture
 -- The release's role may not write the log; the function may, for whoever changes a fork. An update logs the old
--- key too: it may have changed it.
+-- key too: it may have changed it. A key column may be named as one of the language's variables is.
 CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
- SET search_path = pg_catalog, pg_temp AS $capture$ BEGIN
+ SET search_path = pg_catalog, pg_temp AS $capture$
+#variable_conflict use_column
+BEGIN
   IF TG_OP = 'INSERT' THEN
-    INSERT INTO {log} SELECT TG_ARGV[0]::int, {key} FROM new_rows;
+    INSERT INTO {log} SELECT {label}.tg_argv[0]::int, {key} FROM new_rows;
   ELSIF TG_OP = 'DELETE' THEN
-    INSERT INTO {log} SELECT TG_ARGV[0]::int, {key} FROM old_rows;
+    INSERT INTO {log} SELECT {label}.tg_argv[0]::int, {key} FROM old_rows;
   ELSE
-    INSERT INTO {log} SELECT TG_ARGV[0]::int, {key} FROM new_rows
-     UNION SELECT TG_ARGV[0]::int, {key} FROM old_rows;
+    INSERT INTO {log} SELECT {label}.tg_argv[0]::int, {key} FROM new_rows
+     UNION SELECT {label}.tg_argv[0]::int, {key} FROM old_rows;
   END IF;
   RETURN NULL;
 END $capture$;

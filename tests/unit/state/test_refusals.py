@@ -104,6 +104,10 @@ REFUSED: list[tuple[str, Any]] = [
     ("t: key a is nullable; make it NOT NULL", Forked(table(key(nullable=True)))),
     ("t: key a is generated", Forked(table(key(sa.Integer, sa.Computed("1"))))),
     ("t.a: a collation is not supported yet", Forked(table(key(sa.Text(collation="und-x-icu"))))),
+    (
+        "t: the key has 32 columns; use at most 31",
+        Forked(table(*(sa.Column(f"c{n}", sa.Integer, primary_key=True) for n in range(32)))),
+    ),
     # columns
     ("t.c: a collation is not supported yet", Shared(column(sa.Text(collation="C")))),
     ("t.c: a native enum is not supported; use Text", Shared(column(sa.Enum("a", "b", name="ab")))),

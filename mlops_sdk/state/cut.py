@@ -18,6 +18,7 @@ from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.tables import TableSpec
 from mlops_sdk.state import ann, ddl
 from mlops_sdk.state.build import require_sealed, reserve
+from mlops_sdk.state.definers import refuse_definers
 from mlops_sdk.state.fork import staging_schema
 from mlops_sdk.state.forks import Fork, guard_name, lock_drains, read_forks
 
@@ -32,8 +33,8 @@ def cut(
 ) -> None:
     """Make the release's pg_schema and its role with `password`; idempotent, in constant time.
 
-    Raises PolicyError when a derived table is not sealed, a fork does not follow, a shared table is missing,
-    or an approximate search would not use its index: then the release can have no traffic.
+    Raises PolicyError when a derived table is not sealed, a fork does not follow, a shared table is missing, a
+    function goes round the fence, or an approximate search would not use its index: then the release can have no traffic.
     """
     searched = ann.has_searches(lock.tables)
     with connect(conninfo, f"mlops cut {binding.release}") as conn:
@@ -86,6 +87,7 @@ def _cut(
         if not is_cut(conn, binding):
             forks = _require_forks(conn, lock, binding)
             _require_shared(conn, lock)
+            refuse_definers(conn, binding.environment)
             _run(conn, _schema(conn, lock, binding, physical, forks))
             conn.execute(
                 "UPDATE mlops.fork SET pg_schema = %s WHERE env = %s AND digest = %s",

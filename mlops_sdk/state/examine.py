@@ -6,6 +6,7 @@ from mlops_sdk.ledger.bindings import read_bindings
 from mlops_sdk.ledger.database import Connection
 from mlops_sdk.ledger.migrations import LATEST, installed_version
 from mlops_sdk.release.binding import Binding
+from mlops_sdk.state.definers import definers
 from mlops_sdk.state.facts import Facts, ForkFacts, Membership, RoleFacts
 from mlops_sdk.state.forks import Fork, pending_name, read_forks, specs_of
 from mlops_sdk.state.queries import query
@@ -46,7 +47,7 @@ def examine(conn: Connection, environment: str) -> Facts:
         owned=tuple(conn.execute(query("doctor", "owned"), {"roles": list(releases.values())})),
         forks=tuple(_forks(conn, environment, forks)),
         missing_forks=tuple(f"{f.pg_schema}.{f.table}" for f in forks if not f.present),
-        definers=tuple(conn.execute(query("doctor", "definers"), {"env": environment})),
+        definers=tuple(definers(conn, environment)),
         odd_views=tuple(conn.execute(query("doctor", "odd_views"), schemas)),
     )
 

@@ -34,7 +34,8 @@ def cut(
     """Make the release's pg_schema and its role with `password`; idempotent, in constant time.
 
     Raises PolicyError when a derived table is not sealed, a fork does not follow, a shared table is missing, a
-    function goes round the fence, or an approximate search would not use its index: then the release can have no traffic.
+    function goes round the fence, or an approximate search would not use its index: then the
+    release can have no traffic.
     """
     searched = ann.has_searches(lock.tables)
     with connect(conninfo, f"mlops cut {binding.release}") as conn:

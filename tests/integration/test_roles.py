@@ -129,25 +129,6 @@ def test_settings_that_a_release_forges_gain_it_nothing(releases: Releases) -> N
         )
 
 
-def test_a_temporary_table_does_not_stand_before_a_release_s_own(releases: Releases) -> None:
-    role = sql.Identifier(releases.bind("v0.0.2").role)
-    database = sql.Identifier(releases.environment.database.name)
-    with superuser(releases) as admin:
-        # Nobody may make one; if somebody is let, it still comes last.
-        admin.execute(sql.SQL("GRANT TEMPORARY ON DATABASE {} TO {}").format(database, role))
-        try:
-            with releases.connect("v0.0.2") as conn:
-                conn.execute("CREATE TEMP TABLE users (LIKE users)")
-                conn.execute("INSERT INTO users (user_id, count) VALUES (77, 7)")
-                assert conn.execute("SELECT count(*) FROM pg_temp.users").fetchone() == (0,)
-        finally:
-            admin.execute(sql.SQL("REVOKE TEMPORARY ON DATABASE {} FROM {}").format(database, role))
-    releases.make_live("v0.0.1")
-    with releases.connect("v0.0.1") as conn:
-        assert conn.execute("SELECT count FROM users WHERE user_id = 77").fetchone() == (7,)
-    releases.make_live("v0.0.2")
-
-
 def test_no_release_is_cut_while_a_function_goes_round_the_fence(releases: Releases) -> None:
     live = releases.bind("v0.0.2").role
     releases.lock("v0.0.3", declared(), service="c.c:c")

@@ -7,6 +7,7 @@ from mlops_sdk.ledger.database import Connection
 from mlops_sdk.ledger.migrations import LATEST, installed_version
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.state.definers import definers
+from mlops_sdk.state.drift import drift
 from mlops_sdk.state.facts import Facts, ForkFacts, Membership, RoleFacts
 from mlops_sdk.state.forks import Fork, pending_name, read_forks, specs_of
 from mlops_sdk.state.queries import query
@@ -49,6 +50,7 @@ def examine(conn: Connection, environment: str) -> Facts:
         missing_forks=tuple(f"{f.pg_schema}.{f.table}" for f in forks if not f.present),
         definers=tuple(definers(conn, environment)),
         odd_views=tuple(conn.execute(query("doctor", "odd_views"), schemas)),
+        drift=tuple(line for b in kept for line in drift(conn, b, specs_of(conn, b.digest))),
     )
 
 

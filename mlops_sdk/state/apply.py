@@ -121,24 +121,20 @@ def delete(conn: Connection, batch: Batch) -> None:
 
 def done(conn: Connection, batch: Batch) -> int:
     """Strike the batch off the keys that wait; how many it had."""
-    target = batch.target
-    return conn.execute(
-        query("carry", "done").format(
-            batch=_batch(batch),
-            pending=pending_name(target.table),
-            target=sql.Literal(target.id),
-            p_is_k=same_key(target, "p", "k"),
-        )
-    ).rowcount
+    return conn.execute(query("carry", "done").format(**_waiting(batch))).rowcount
 
 
 def _batch(batch: Batch) -> sql.Composed:
-    return query("carry", "batch").format(
-        key=ddl.names(batch.target.spec.primary_key),
-        pending=pending_name(batch.target.table),
-        target=sql.Literal(batch.target.id),
-        limit=sql.Literal(batch.limit),
-    )
+    return query("carry", "batch").format(**_waiting(batch))
+
+
+def _waiting(batch: Batch) -> dict[str, sql.Composable]:
+    return {
+        "key": ddl.names(batch.target.spec.primary_key),
+        "pending": pending_name(batch.target.table),
+        "target": sql.Literal(batch.target.id),
+        "limit": sql.Literal(batch.limit),
+    }
 
 
 def _parts(batch: Batch, source: Fork, owned: sql.Composable) -> dict[str, Any]:

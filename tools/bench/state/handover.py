@@ -189,14 +189,17 @@ def _reading(releases: Releases, binding: Binding) -> Iterator[None]:
 def _figures(sizes: Sizes, moves: list[Move], written: Writers) -> list[Figure]:
     under = "8 writers, a 10 s reader, an autovacuum at work"
     figures = []
-    for what, release in (("cutover", 1), ("rollback", 0)):
-        seconds = [
-            written.first(release, move.command_s) - move.command_s - move.bulk_s
-            for move in moves
-            if move.release == release
-        ]
-        name = f"{what}: from the command to the first accepted write on the target"
-        figures.append(Figure(name, under, "s", seconds, Bar(3, "most")))
+    for changed in sizes.changed:
+        for what, release in (("cutover", 1), ("rollback", 0)):
+            seconds = [
+                written.first(release, move.command_s) - move.command_s - move.bulk_s
+                for move in moves
+                if move.release == release and move.changed == changed
+            ]
+            name = f"{what}: from the command to the first accepted write on the target"
+            # Keys that change in one go while the command runs are carried first: no bar says how soon.
+            also = f"; {changed:,} more keys change while it runs" if changed else ""
+            figures.append(Figure(name, under + also, "s", seconds, None if changed else Bar(3, "most")))
     for changed in sizes.changed:
         held = [s * 1000 for m in moves if m.changed == changed for s in m.watch.held_s]
         many = f"{changed:,} more keys" if changed else "no more keys than the writers'"

@@ -76,7 +76,7 @@ def _forks(conn: Connection, environment: str, forks: list[Fork]) -> Iterable[Fo
     for fork in forks:
         if fork.id not in found:
             continue
-        release, role, status, guarded, off, triggers, grants = found[fork.id]
+        release, role, guarded, off, triggers, grants = found[fork.id]
         yield ForkFacts(
             id=fork.id,
             release=release,
@@ -84,7 +84,7 @@ def _forks(conn: Connection, environment: str, forks: list[Fork]) -> Iterable[Fo
             table=fork.table,
             role=role,
             state=fork.state,
-            is_cut=status in ("cut", "unreferenced") and fork.pg_schema == role,
+            is_cut=fork.pg_schema == role,
             is_written=fork.is_written,
             pending=_pending(conn, fork),
             guarded=guarded,

@@ -196,6 +196,12 @@ BREAKS = [
         "ALTER VIEW OLD.interactions RESET (security_barrier)",
     ),
     (
+        "ALTER TABLE OLD.users ALTER COLUMN count TYPE bigint",
+        "tables are as declared",
+        "OLD.users: ",
+        "ALTER TABLE OLD.users ALTER COLUMN count TYPE int",
+    ),
+    (
         "INSERT INTO store.pending_users SELECT substr('GUARD', 15)::int, n FROM generate_series(1, 100001) AS n",
         "forks follow",
         "100001 keys wait for OLD.users",
@@ -236,5 +242,5 @@ def test_what_can_be_repaired_without_harm_is(releases: Releases) -> None:
 
 
 def test_every_check_has_been_broken_or_is_tried_elsewhere() -> None:
-    elsewhere = {"control tables", "server", "tables are as declared"}
+    elsewhere = {"control tables", "server"}
     assert {row[1] for row in BREAKS} | elsewhere == set(CHECKS)

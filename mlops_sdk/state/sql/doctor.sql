@@ -61,7 +61,7 @@ SELECT r.rolname, pg_describe_object(d.classid, d.objid, d.objsubid)
 -- name: forks
 -- A fork's table as the catalog has it: capture triggers and others with their state (A: always), whether its
 -- guard is there, autovacuum, and who but its owner was granted what on the table or on a column.
-SELECT f.id, b.release, b.role, b.status,
+SELECT f.id, b.release, b.role,
        to_regclass(format('sdk_keep.%%I', 'fork_' || f.id)) IS NOT NULL,
        coalesce(c.reloptions && '{autovacuum_enabled=off,autovacuum_enabled=false}', false),
        (SELECT coalesce(jsonb_object_agg(t.tgname, t.tgenabled), '{}') FROM pg_trigger AS t

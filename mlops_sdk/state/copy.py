@@ -3,8 +3,10 @@
 Tables that foreign keys connect are copied in one transaction from one snapshot, so that every reference holds.
 """
 
+import psycopg
 from psycopg import sql
 
+from mlops_sdk.errors import PolicyError
 from mlops_sdk.ledger.database import Connection, LeaseToken, control_transaction, retry
 from mlops_sdk.state import apply, ddl
 from mlops_sdk.state.compatible import common_columns
@@ -18,10 +20,18 @@ def copy(conn: Connection, environment: str, fork_id: int, lease: LeaseToken | N
     """Fill a fork that is `copying` or `stale`, and those connected with it; then they are `following`.
 
     It can take long, so the lease is checked before and after: a held row would stop the lease's own renewal.
+    Raises PolicyError when the live release has a row that the fork's own constraints refuse.
     """
     group = retry(lambda: _begin(conn, environment, fork_id, lease))
     if group:
-        retry(lambda: _fill(conn, environment, group))
+        try:
+            retry(lambda: _fill(conn, environment, group))
+        except psycopg.errors.IntegrityError as error:
+            raise PolicyError(
+                f"the fork cannot hold a row of the live release: {error.diag.message_primary}",
+                where=f"{environment}: {error.diag.schema_name}.{error.diag.table_name}",
+                remedy="change the row, or declare the constraint so that the rows which are there keep it",
+            ) from error
         retry(lambda: _follow(conn, group, lease))
 
 

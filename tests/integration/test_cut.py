@@ -313,3 +313,25 @@ def test_a_release_copies_into_a_shared_table_but_not_into_its_hidden_columns(re
         assert conn.execute("SELECT user_id, film_id FROM interactions").fetchone() == (1, 2)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             conn.execute("INSERT INTO shared.interactions (user_id, film_id, mlops_xid) VALUES (1, 2, '3')")
+
+
+def test_a_constraint_that_a_live_row_breaks_is_named_when_the_table_is_forked(releases: Releases) -> None:
+    def checked(*constraints: sa.Constraint) -> State:
+        columns = (sa.Column("id", sa.Integer, primary_key=True), sa.Column("n", sa.Integer, nullable=False))
+        return State(Forked(sa.Table("scores", sa.MetaData(), *columns, *constraints)))
+
+    releases.lock("v0.0.1", checked())
+    releases.deploy("v0.0.1")
+    with releases.connect("v0.0.1") as conn:
+        conn.execute("INSERT INTO scores VALUES (1, 5), (2, 5)")
+    for tag, constraint in (
+        ("v0.0.2", sa.CheckConstraint("n < 5", name="small")),
+        ("v0.0.3", sa.UniqueConstraint("n", name="each")),
+    ):
+        releases.lock(tag, checked(constraint))
+        with pytest.raises(PolicyError, match=rf"cannot hold a row of the live release: .*{constraint.name}"):
+            releases.prepare(tag)
+    releases.lock("v0.0.4", checked(sa.CheckConstraint("n < 6", name="small")))
+    releases.deploy("v0.0.4")
+    with releases.connect("v0.0.4") as conn, pytest.raises(psycopg.errors.CheckViolation):
+        conn.execute("INSERT INTO scores VALUES (3, 6)")

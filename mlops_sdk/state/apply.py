@@ -16,7 +16,7 @@ from mlops_sdk.state.entity import bucket, entity_column
 from mlops_sdk.state.forks import Fork, log_name, pending_name
 from mlops_sdk.state.queries import query
 
-_MOST = 10_000  # a backlog beyond this is only called that much
+_MOST = 100_000  # a backlog beyond this is only called that much
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,10 @@ def waiting(conn: Connection, forks: Sequence[Fork], *, most: int = _MOST) -> li
         conn,
         [
             query("carry", "waiting").format(
-                pending=pending_name(fork.table), target=sql.Literal(fork.id), most=sql.Literal(most)
+                pending=pending_name(fork.table),
+                target=sql.Literal(fork.id),
+                round=sql.Literal(fork.round),
+                most=sql.Literal(most),
             )
             for fork in forks
         ],
@@ -121,25 +124,22 @@ def delete(conn: Connection, batch: Batch) -> None:
 
 def done(conn: Connection, batch: Batch) -> int:
     """Strike the batch off the keys that wait; how many it had."""
-    return conn.execute(query("carry", "done").format(**_waiting(batch))).rowcount
+    return conn.execute(query("carry", "done").format(**_keys(batch))).rowcount
 
 
-def _batch(batch: Batch) -> sql.Composed:
-    return query("carry", "batch").format(**_waiting(batch))
-
-
-def _waiting(batch: Batch) -> dict[str, sql.Composable]:
+def _keys(batch: Batch) -> dict[str, sql.Composable]:
     return {
         "key": ddl.names(batch.target.spec.primary_key),
         "pending": pending_name(batch.target.table),
         "target": sql.Literal(batch.target.id),
+        "round": sql.Literal(batch.target.round),
         "limit": sql.Literal(batch.limit),
     }
 
 
 def _parts(batch: Batch, source: Fork, owned: sql.Composable) -> dict[str, Any]:
     return {
-        "batch": _batch(batch),
+        "batch": query("carry", "batch").format(**_keys(batch)),
         "fork": batch.target.name,
         "source": source.name,
         "owned": owned,

@@ -35,7 +35,7 @@ from mlops_sdk.state.forks import (
 )
 from mlops_sdk.state.queries import query
 
-BATCH_ROWS = 2000
+BATCH_ROWS = 50_000  # some seconds: only another drain waits for one, no writer does
 STALE_ROWS = 1_000_000  # beyond this a fork is copied anew, which is quicker than following
 
 
@@ -76,7 +76,10 @@ def drain(conn: Connection, environment: str, digest: str, *, limit: int | None 
         if count
     ]
     applied = _apply(conn, batches)
-    return Drained(applied, 0 if limit is None else max(0, sum(counts) - applied))
+    emptied = [b.target.id for b, n in zip(batches, applied, strict=True) if limit is None or n < limit]
+    if emptied:
+        conn.execute(query("carry", "next_round"), [emptied])
+    return Drained(sum(applied), 0 if limit is None else max(0, sum(counts) - sum(applied)))
 
 
 def _sources(conn: Connection, environment: str, targets: Sequence[Fork]) -> dict[int, Fork]:
@@ -99,13 +102,13 @@ def require_present(environment: str, forks: Sequence[Fork]) -> None:
             )
 
 
-def _apply(conn: Connection, batches: Sequence[apply.Batch]) -> int:
+def _apply(conn: Connection, batches: Sequence[apply.Batch]) -> list[int]:
     """Upsert parents first, delete children first, and only then: no delete finds a reference to its row.
 
     So no ON DELETE action of the target is caused by a carry that sees one snapshot of the source.
     """
     if not batches:
-        return 0
+        return []
     conn.execute(query("carry", "plans"))
     conn.execute("SET LOCAL ROLE sdk_carry")
     conn.execute("SET CONSTRAINTS ALL DEFERRED")
@@ -115,7 +118,7 @@ def _apply(conn: Connection, batches: Sequence[apply.Batch]) -> int:
         apply.delete(conn, batch)
     conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
     conn.execute("RESET ROLE")
-    return sum(apply.done(conn, batch) for batch in batches)
+    return [apply.done(conn, batch) for batch in batches]
 
 
 @contextlib.contextmanager
@@ -155,11 +158,13 @@ def catch_up(
     row.
     """
     with connect(conninfo, f"mlops carry {environment}") as conn:
+        before = -1
         for _ in range(rounds):
             done = drain_once(conn, environment, digest, lease=lease)
-            # What was logged while a large batch was on its way is the next, smaller one.
-            if done.pending < small and done.applied < BATCH_ROWS:
+            # What was logged while a large batch was on its way is the next, smaller one, until writers keep up.
+            if done.pending < small and (done.applied < small or 0 <= before <= done.applied):
                 return done
+            before = done.applied
     return done
 
 

@@ -114,7 +114,7 @@ def require_little(conn: Connection, environment: str, targets: list[Fork], at_m
     """
     carried = [fork for fork in targets if fork.state == "following" and fork.is_carried_to]
     most = at_most + 1
-    changes = apply.logged(conn, [fork.table for fork in targets], most=most)
+    changes = apply.logged(conn, sorted({fork.table for fork in targets}), most=most)
     if changes + sum(apply.waiting(conn, carried, most=most)) > at_most:
         raise BacklogError(
             f"more than {at_most:,} changes are still to be carried",

@@ -44,6 +44,7 @@ def keys(target: Fork, *, logged: bool = False) -> sql.Composed:
         pending=pending_name(target.table),
         log=log_name(target.table),
         target=sql.Literal(target.id),
+        round=sql.Literal(target.round),
     )
 
 

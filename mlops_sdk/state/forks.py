@@ -26,9 +26,10 @@ _HOLD_TIMEOUT_MS = 10_000  # longer than a drain takes; who waits for it stops n
 class Fork:
     """One release's real table of a forked table.
 
-    `source` is the fork that holds the truth, if any does. While entities are shifted, `moved` holds it for the
-    first `weight` of 256 buckets. `lived`: was live since it was copied. `replayed` (a pg_snapshot, with the
-    `generation` of shared rows) says what was replayed into it. `present`: its table is there.
+    `source` is the fork that holds the truth, if any does; `round` that of the keys that wait for this one. While
+    entities are shifted, `moved` holds the truth for the first `weight` of 256 buckets. `lived`: was live since it
+    was copied. `replayed` (a pg_snapshot, with the `generation` of shared rows) says what was replayed into it.
+    `present`: its table is there.
     """
 
     id: int
@@ -38,6 +39,7 @@ class Fork:
     state: str
     source: int | None
     spec: TableSpec
+    round: int = 0
     lived: bool = False
     replayed: str | None = None
     generation: int | None = None

@@ -98,7 +98,7 @@ def _step(
                 require_unheld(conn, environment)
             shift_state(conn, environment, pointer, target, weight, at_most=at_most)
 
-    def drain() -> None:
+    def come_close() -> None:
         for digest in releases:
             carry.catch_up(
                 conninfo, environment, digest, lease=lease, small=SMALL_KEYS, rounds=ROUNDS_BETWEEN
@@ -106,11 +106,10 @@ def _step(
 
     retry(lambda: set_autovacuum(conn, environment, releases, on=False))
     try:
-        for digest in releases:
-            carry.catch_up(conninfo, environment, digest, lease=lease, small=SMALL_KEYS)
+        come_close()
         attempt(
             work,
-            drain,
+            come_close,
             conninfo=conninfo,
             environment=environment,
             releases=releases,

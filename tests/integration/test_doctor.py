@@ -202,7 +202,7 @@ BREAKS = [
         "ALTER TABLE OLD.users ALTER COLUMN count TYPE int",
     ),
     (
-        "INSERT INTO store.pending_users SELECT substr('GUARD', 15)::int, n FROM generate_series(1, 100001) AS n",
+        "INSERT INTO store.pending_users SELECT substr('GUARD', 15)::int, 0, n FROM generate_series(1, 100001) AS n",
         "forks follow",
         "100001 keys wait for OLD.users",
         "DELETE FROM store.pending_users",

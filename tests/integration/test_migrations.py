@@ -162,6 +162,31 @@ def test_an_upgrade_takes_what_builders_of_the_first_release_owned_and_might_rea
     ]
 
 
+def test_an_upgrade_brings_logs_and_waiting_keys_of_the_first_release_along(
+    empty: PostgresDatabase, admin: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    first_release(empty, admin)
+    admin.execute("SET ROLE sdk_owner")
+    admin.execute("CREATE TABLE store.log_users (src int NOT NULL, a text NOT NULL, b int NOT NULL)")
+    admin.execute(
+        "CREATE TABLE store.pending_users (target int NOT NULL, a text NOT NULL, b int NOT NULL,"
+        " PRIMARY KEY (target, a, b))"
+    )
+    admin.execute("INSERT INTO store.log_users VALUES (1, 'x', 2)")
+    admin.execute("INSERT INTO store.pending_users VALUES (1, 'x', 2)")
+    admin.execute("RESET ROLE")
+    install(empty)
+    assert admin.execute("SELECT mlops_src, a, b FROM store.log_users").fetchall() == [(1, "x", 2)]
+    admin.execute("SET ROLE sdk_carry")
+    waiting = admin.execute("SELECT mlops_target, mlops_round, a, b FROM store.pending_users").fetchall()
+    assert waiting == [(1, 0, "x", 2)]
+    admin.execute("RESET ROLE")
+    key = (
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'store.pending_users'::regclass"
+    )
+    assert ("PRIMARY KEY (mlops_target, mlops_round, a, b)",) in admin.execute(key.encode()).fetchall()
+
+
 def test_an_upgrade_that_is_cut_short_leaves_the_old_version(
     empty: PostgresDatabase, admin: psycopg.Connection[tuple[object, ...]]
 ) -> None:

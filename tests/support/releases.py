@@ -155,6 +155,7 @@ class Releases:
         rollback_of: str | None = None,
         report: Callable[[str], None] | None = None,
         timeout_s: float = 60,
+        end_blockers: bool = False,
     ) -> Entry:
         """Hand over to a prepared release."""
         return handover(
@@ -168,6 +169,7 @@ class Releases:
             rollback_of=rollback_of,
             report=report,
             timeout_s=timeout_s,
+            end_blockers=end_blockers,
         )
 
     def deploy(self, tag: str, builders: Mapping[str, Build] | None = None) -> Entry:

@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS mlops.fork (
     lived boolean NOT NULL DEFAULT false, -- was live since it was copied; policies but carry go by it
     replayed text,                      -- a pg_snapshot: which shared rows were replayed; null: it is carried to
     generation int,                     -- of the shared rows that `replayed` is about
+    round int NOT NULL DEFAULT 0,       -- of the keys that wait for it: a new one when all were carried
     changes bigint NOT NULL DEFAULT 0,  -- rows that were changed in this fork by others than the carry
     changes_at_live bigint NOT NULL DEFAULT 0,
     UNIQUE (env, digest, table_name),

@@ -16,42 +16,48 @@ counted AS (
   UPDATE mlops.fork AS f SET changes = f.changes + c.changes
     FROM (SELECT mlops_src, count(*) AS changes FROM d GROUP BY 1) AS c WHERE f.id = c.mlops_src),
 fanned AS (
-  INSERT INTO {pending} (mlops_target, {key})
-  SELECT DISTINCT f.id, {d_key} FROM d JOIN mlops.fork AS f
+  INSERT INTO {pending} (mlops_target, mlops_round, {key})
+  SELECT DISTINCT f.id, f.round, {d_key} FROM d JOIN mlops.fork AS f
       ON f.env = {env} AND f.table_name = {table} AND f.state <> 'stale' AND f.id <> {owner}
   ON CONFLICT DO NOTHING)
 SELECT count(*) FROM d;
 
 -- name: waiting
 -- How many keys wait for a target, as far as it matters.
-SELECT count(*) FROM (SELECT FROM {pending} WHERE mlops_target = {target} LIMIT {most}) AS w;
+SELECT count(*) FROM (SELECT FROM {pending} WHERE mlops_target = {target} AND mlops_round = {round} LIMIT {most}) AS w;
 
 -- name: logged
 SELECT count(*) FROM (SELECT FROM {log} LIMIT {most}) AS l;
 
 -- name: batch
-SELECT {key} FROM {pending} WHERE mlops_target = {target} ORDER BY {key} LIMIT {limit};
+SELECT {key} FROM {pending} WHERE mlops_target = {target} AND mlops_round = {round} ORDER BY {key} LIMIT {limit};
 
 -- name: update
+-- OFFSET 0: a subquery of its own goes by the key's index, whatever the planner thinks of the sizes.
 WITH k AS MATERIALIZED ({batch})
-UPDATE {fork} AS t SET {set} FROM k JOIN {source} AS s ON {s_is_k} WHERE {t_is_k} AND {owned};
+UPDATE {fork} AS t SET {set}
+  FROM k CROSS JOIN LATERAL (SELECT {columns} FROM {source} AS s WHERE {s_is_k} OFFSET 0) AS s
+ WHERE {t_is_k} AND {owned};
 
 -- name: insert
 WITH k AS MATERIALIZED ({batch})
 INSERT INTO {fork} ({columns}) OVERRIDING SYSTEM VALUE
-SELECT {s_columns} FROM k JOIN {source} AS s ON {s_is_k}
- WHERE {owned} AND NOT EXISTS (SELECT FROM {fork} AS t WHERE {t_is_k});
+SELECT {s_columns}
+  FROM k CROSS JOIN LATERAL (SELECT {columns} FROM {source} AS s WHERE {s_is_k} OFFSET 0) AS s
+ WHERE {owned} AND NOT EXISTS (SELECT FROM {fork} AS t WHERE {t_is_k} OFFSET 0);
 
 -- name: delete
 WITH k AS MATERIALIZED ({batch})
 DELETE FROM {fork} AS t USING k
- WHERE {t_is_k} AND {owned} AND NOT EXISTS (SELECT FROM {source} AS s WHERE {s_is_k});
+ WHERE {t_is_k} AND {owned} AND NOT EXISTS (SELECT FROM {source} AS s WHERE {s_is_k} OFFSET 0);
 
 -- name: done
--- By ctid: statistics of `pending` are always old, and a join that was planned for one key compared each key with
--- all. Under the lock no row of it moves.
+-- By place: a join of `pending` with its own first keys has no good estimate to go by.
 DELETE FROM {pending} WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM {pending} WHERE mlops_target = {target} ORDER BY {key} LIMIT {limit}));
+  SELECT ctid FROM {pending} WHERE mlops_target = {target} AND mlops_round = {round} ORDER BY {key} LIMIT {limit}));
+
+-- name: next_round
+UPDATE mlops.fork SET round = round + 1 WHERE id = ANY(%s);
 
 -- name: forget
 DELETE FROM {pending} WHERE mlops_target = {target};

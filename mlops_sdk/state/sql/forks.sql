@@ -3,8 +3,8 @@
 -- name: read_forks
 -- `source` is the fork that holds the truth, `moved` the one that holds it for `weight` of 256 buckets while
 -- entities are shifted: only a weight of the pointer's own epoch is in force.
-SELECT f.id, f.digest, f.table_name, f.pg_schema, f.state, t.source, f.lived, f.replayed, f.generation,
-       to_regclass(format('%%I.%%I', f.pg_schema, f.table_name)) IS NOT NULL, m.id, coalesce(w.weight, 0)
+SELECT f.id, f.digest, f.table_name, f.pg_schema, f.state, t.source, f.round, f.lived, f.replayed,
+       f.generation, to_regclass(format('%%I.%%I', f.pg_schema, f.table_name)) IS NOT NULL, m.id, coalesce(w.weight, 0)
   FROM mlops.fork AS f
   JOIN mlops.forked AS t USING (env, table_name)
   LEFT JOIN (mlops.weight AS w JOIN mlops.pointer AS p USING (env, epoch)) ON w.env = f.env
@@ -28,7 +28,10 @@ CREATE TABLE {log} (mlops_src int NOT NULL, {columns})
   WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
 -- name: create_pending
-CREATE TABLE {pending} (mlops_target int NOT NULL, {columns}, PRIMARY KEY (mlops_target, {key}))
+-- Keys that were carried leave dead rows. With each round a scan begins behind them, also while an old snapshot
+-- keeps them from being vacuumed.
+CREATE TABLE {pending} (mlops_target int NOT NULL, mlops_round int NOT NULL, {columns},
+  PRIMARY KEY (mlops_target, mlops_round, {key}))
   WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
 -- name: create_capture

@@ -14,7 +14,8 @@ GRANT DELETE ON mlops.prediction_log TO sdk;
 
 -- Policies but carry, and shifts of entities.
 ALTER TABLE mlops.fork
-    ADD COLUMN lived boolean NOT NULL DEFAULT false, ADD COLUMN replayed text, ADD COLUMN generation int;
+    ADD COLUMN lived boolean NOT NULL DEFAULT false, ADD COLUMN replayed text, ADD COLUMN generation int,
+    ADD COLUMN round int NOT NULL DEFAULT 0;
 
 -- A shift of entities on its way: so many of 256 buckets are written in release `digest`. In force only while
 -- the pointer has this epoch; no row, no shift.
@@ -91,6 +92,38 @@ GRANT USAGE ON SCHEMA mlops TO sdk_owner;
 GRANT SELECT, UPDATE (state, rows, checksum, until) ON mlops.physical TO sdk_owner;
 
 SET LOCAL ROLE sdk_owner;
+
+-- Logs of forked tables and the keys that wait: names that no key has, rounds, and what the carry may read.
+DO $$
+DECLARE
+    name text;
+    key record;
+BEGIN
+    FOR name IN SELECT c.relname FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
+                 WHERE c.relnamespace = 'store'::regnamespace AND c.relname LIKE 'log\_%' AND a.attname = 'src' AND c.relkind = 'r'
+                   AND c.relowner = 'sdk_owner'::regrole
+    LOOP
+        EXECUTE format('ALTER TABLE store.%I RENAME COLUMN src TO mlops_src', name);
+        EXECUTE format('ALTER TABLE store.%I SET (autovacuum_vacuum_scale_factor = 0,'
+                       ' autovacuum_vacuum_threshold = 5000)', name);
+    END LOOP;
+    FOR name IN SELECT c.relname FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
+                 WHERE c.relnamespace = 'store'::regnamespace AND c.relname LIKE 'pending\_%'
+                   AND a.attname = 'target' AND c.relkind = 'r' AND c.relowner = 'sdk_owner'::regrole
+    LOOP
+        EXECUTE format('ALTER TABLE store.%I RENAME COLUMN target TO mlops_target', name);
+        EXECUTE format('ALTER TABLE store.%I ADD COLUMN mlops_round int NOT NULL DEFAULT 0', name);
+        EXECUTE format('ALTER TABLE store.%I ALTER COLUMN mlops_round DROP DEFAULT', name);
+        SELECT conname, pg_get_constraintdef(oid) AS definition INTO key FROM pg_constraint
+         WHERE conrelid = format('store.%I', name)::regclass AND contype = 'p';
+        EXECUTE format('ALTER TABLE store.%I DROP CONSTRAINT %I', name, key.conname);
+        EXECUTE format('ALTER TABLE store.%I ADD CONSTRAINT %I %s', name, key.conname,
+                       replace(key.definition, '(mlops_target,', '(mlops_target, mlops_round,'));
+        EXECUTE format('ALTER TABLE store.%I SET (autovacuum_vacuum_scale_factor = 0,'
+                       ' autovacuum_vacuum_threshold = 5000)', name);
+        EXECUTE format('GRANT SELECT ON store.%I TO sdk_carry', name);
+    END LOOP;
+END $$;
 
 -- In the first release all builds were one role, and what it might read only ever grew.
 DO $$

@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.support.mlflow_server",
     "tests.support.recommender",
     "tests.support.clone",
+    "tests.support.films",
     "tests.support.small_stack",
     "tests.support.soak",
 ]

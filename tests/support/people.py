@@ -53,7 +53,7 @@ def people_state(*extra: sa.Column[Any]) -> State:
     return State(Forked(people), Forked(notes), Forked(badges))
 
 
-def _of_person(name: str, **actions: str) -> sa.ForeignKeyConstraint:
+def _of_person(name: str, **actions: Any) -> sa.ForeignKeyConstraint:
     return sa.ForeignKeyConstraint(["team", "person"], ["people.team", "people.person"], name=name, **actions)
 
 

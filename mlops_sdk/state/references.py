@@ -8,6 +8,7 @@ from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_t
 from mlops_sdk.ledger.store import lock_pointer
 from mlops_sdk.state.build import reserve
 from mlops_sdk.state.cut import is_cut
+from mlops_sdk.state.shift import read_shift
 
 
 def reference(conninfo: SecretStr, environment: str, digest: str, *, lease: LeaseToken | None) -> None:
@@ -35,7 +36,8 @@ def reference(conninfo: SecretStr, environment: str, digest: str, *, lease: Leas
 def unreference(conninfo: SecretStr, environment: str, digest: str, *, lease: LeaseToken | None) -> None:
     """Say that a release is no longer wanted; its tables stay until the janitor comes; idempotent.
 
-    Raises PolicyError for the live release, NotFoundError for one that is not bound here.
+    Raises PolicyError for the live release and for one that entities are shifted to, which has rows that no other
+    release has yet; NotFoundError for one that is not bound here.
     """
 
     def write(conn: Connection) -> None:
@@ -47,6 +49,13 @@ def unreference(conninfo: SecretStr, environment: str, digest: str, *, lease: Le
                     f"release {binding.release} is live: its state cannot be given up",
                     where=environment,
                     remedy=f"make another release live first, or sync with `mlops stack sync {environment}`",
+                )
+            under_way = read_shift(conn, environment)
+            if under_way is not None and under_way.digest == digest:
+                raise PolicyError(
+                    f"entities are being shifted to release {binding.release}: it holds rows of theirs",
+                    where=environment,
+                    remedy="finish that shift or turn it back first",
                 )
             conn.execute(
                 "UPDATE mlops.binding SET status = 'unreferenced', unreferenced_at = clock_timestamp()"

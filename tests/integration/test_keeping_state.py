@@ -11,12 +11,24 @@ import pytest
 import sqlalchemy as sa
 from psycopg import sql
 
-from mlops_sdk.errors import NotFoundError
+from mlops_sdk.errors import NotFoundError, PolicyError
 from mlops_sdk.ledger.database import control_transaction
-from mlops_sdk.state import BuildContext, Derived, Forked, Shared, State, build, cut, janitor, references
+from mlops_sdk.state import (
+    BuildContext,
+    Derived,
+    Entity,
+    Forked,
+    Shared,
+    State,
+    build,
+    cut,
+    janitor,
+    references,
+)
 from mlops_sdk.state.fork import fork
 from mlops_sdk.state.pins import pin, unpin
 from mlops_sdk.state.sizes import read_sizes
+from mlops_sdk.traffic.shift import shift
 from tests.support.environment import MASTER_KEY, Environment
 from tests.support.releases import Releases
 from tests.support.tables import content, interactions, metadata, users
@@ -161,6 +173,35 @@ def test_the_last_rows_of_a_table_stay_while_a_kept_release_has_it_too(releases:
     assert left.why == "it holds the last written rows of users, which v0.0.1 has too"
     give_up(releases, "v0.0.1")
     assert collect(releases).names("release") == ("v0.0.1", "v0.0.2")
+
+
+def test_a_release_that_entities_are_shifted_to_cannot_be_given_up(releases: Releases) -> None:
+    for number, tag in enumerate(("v0.0.1", "v0.0.2")):
+        table = Forked(users(metadata()), writer=Entity("user_id"))
+        releases.lock(tag, State(table), service=f"app.s{number}:app")
+        releases.prepare(tag)
+    releases.make_live("v0.0.1")
+
+    def shift_to(weight: int) -> None:
+        shift(
+            conninfo=releases.conninfo,
+            environment="local",
+            target=releases.locks["v0.0.2"].digest,
+            weight=weight,
+            traffic=releases.traffic,
+            lease=None,
+        )
+
+    shift_to(256)
+    with releases.connect("v0.0.2") as conn:
+        conn.execute("INSERT INTO users (user_id) VALUES (1)")
+    with pytest.raises(PolicyError, match="being shifted to"):
+        give_up(releases, "v0.0.2")
+    shift_to(0)
+    give_up(releases, "v0.0.2")
+    assert collect(releases).names("release") == ("v0.0.2",)
+    with releases.connect("v0.0.1") as conn:
+        assert conn.execute("SELECT user_id FROM users").fetchall() == [(1,)]
 
 
 def test_an_abandoned_build_goes_with_its_role_but_not_while_its_builder_lives(releases: Releases) -> None:

@@ -236,6 +236,7 @@ def made(releases: Releases, tag: str, state: State, tables: int) -> None:
             shared.ensure(releases.conninfo, "local", lock, name, lease=None)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", [20, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_release_of_many_tables_is_cut_in_as_many_statements_as_one_of_few(
     releases: Releases, statements: list[str], number: int
@@ -255,6 +256,7 @@ def test_a_release_of_many_tables_is_cut_in_as_many_statements_as_one_of_few(
     assert faults(releases, "v0.0.2") == []
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("number", [8, pytest.param(300, marks=pytest.mark.slow)])
 def test_a_cut_beside_many_releases_takes_as_many_statements_as_the_first(
     releases: Releases, statements: list[str], number: int

@@ -23,7 +23,7 @@ Connection = psycopg.Connection[TupleRow]
 
 CONNECT_TIMEOUT_S = 3
 LOCK_TIMEOUT_MS = 300  # below deadlock_timeout, so that a control transaction is the victim, not a writer
-# Between two statements of a control transaction pass milliseconds: who says nothing for so long was stopped,
+# Between two statements of one transaction pass milliseconds: who says nothing for so long was stopped,
 # and its locks are in the way of whoever repeats its work.
 IDLE_TIMEOUT_MS = 5000
 _RETRIED = {"55P03", "40P01", "40001"}
@@ -100,14 +100,19 @@ def control_transaction(
     """
     with conn.transaction():
         conn.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        conn.execute(
-            "SELECT set_config('lock_timeout', %s, true),"
-            " set_config('idle_in_transaction_session_timeout', %s, true)",
-            [f"{lock_timeout_ms}ms", f"{IDLE_TIMEOUT_MS}ms"],
-        )
+        limit_waits(conn, lock_timeout_ms)
         if lease is not None:
             check_lease(conn, lease)
         yield conn
+
+
+def limit_waits(conn: Connection, lock_timeout_ms: int = LOCK_TIMEOUT_MS) -> None:
+    """For the transaction under way: how long it waits for a lock, and that its locks go if nobody goes on."""
+    conn.execute(
+        "SELECT set_config('lock_timeout', %s, true),"
+        " set_config('idle_in_transaction_session_timeout', %s, true)",
+        [f"{lock_timeout_ms}ms", f"{IDLE_TIMEOUT_MS}ms"],
+    )
 
 
 def check_lease(conn: Connection, lease: LeaseToken) -> None:

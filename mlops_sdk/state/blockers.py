@@ -7,9 +7,11 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from mlops_sdk.ledger.bindings import require_binding
-from mlops_sdk.ledger.database import Connection, connect
+from mlops_sdk.ledger.database import Connection, connect, limit_waits
 from mlops_sdk.state.forks import Fork, read_forks
 from mlops_sdk.state.queries import query
+
+_VACUUM_LOCK_TIMEOUT_MS = 2000  # above deadlock_timeout, after which an autovacuum gives way
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def set_autovacuum(conn: Connection, environment: str, digests: Iterable[str], *
         if fork.present and _is_off(conn, fork) == on:
             setting = "RESET (autovacuum_enabled)" if on else "SET (autovacuum_enabled = off)"
             with conn.transaction():
-                conn.execute("SET LOCAL lock_timeout = '2s'")
+                limit_waits(conn, _VACUUM_LOCK_TIMEOUT_MS)
                 conn.execute(sql.SQL("ALTER TABLE {} " + setting).format(fork.name))
 
 

@@ -13,12 +13,12 @@ from pydantic import SecretStr
 
 from mlops_sdk.errors import PolicyError
 from mlops_sdk.ledger.database import (
-    LOCK_TIMEOUT_MS,
     Connection,
     LeaseToken,
     connect,
     control_transaction,
     is_retriable,
+    limit_waits,
     retry,
 )
 from mlops_sdk.state import apply, replay
@@ -139,7 +139,7 @@ def exact(
     tables = [fork.table for fork in read_forks(conn, environment, digests=[digest])]
     with holding_drains(conn, lease, tables), conn.transaction(force_rollback=force_rollback):
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        conn.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LOCK_TIMEOUT_MS}ms"])
+        limit_waits(conn)
         yield
 
 

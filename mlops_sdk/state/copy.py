@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 
 from mlops_sdk.errors import PolicyError
-from mlops_sdk.ledger.database import Connection, LeaseToken, control_transaction, retry
+from mlops_sdk.ledger.database import Connection, LeaseToken, control_transaction, limit_waits, retry
 from mlops_sdk.state import apply, ddl
 from mlops_sdk.state.compatible import common_columns
 from mlops_sdk.state.forks import Fork, children_first, connected, lock_drains, lock_of, read_forks, specs_of
@@ -52,7 +52,7 @@ def _fill(conn: Connection, environment: str, group: list[Fork]) -> None:
     # Before the snapshot: who copied the same meanwhile has committed or is gone.
     with conn.transaction():
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{COPY_LOCK_TIMEOUT_MS}ms")))
+        limit_waits(conn, COPY_LOCK_TIMEOUT_MS)
         tables = sql.SQL(", ").join(fork.name for fork in group)
         conn.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(tables))
         targets = {f.table: f for f in read_forks(conn, environment, ids=[fork.id for fork in group])}

@@ -6,7 +6,7 @@ Triggers with a constant threshold, changed under the lock of the forks. It must
 import psycopg
 from psycopg import sql
 
-from mlops_sdk.ledger.database import Connection
+from mlops_sdk.ledger.database import Connection, limit_waits
 from mlops_sdk.state import ddl
 from mlops_sdk.state.entity import bucket, entity_column
 from mlops_sdk.state.forks import Fork
@@ -14,6 +14,7 @@ from mlops_sdk.state.queries import query
 
 _EVENTS = {"insert": ("new",), "update": ("old", "new"), "delete": ("old",)}
 _ON = ["A", "O"]
+_DROP_LOCK_TIMEOUT_MS = 50
 
 
 def refuse(conn: Connection, fork: Fork, app: str, *, weight: int, first: bool) -> None:
@@ -58,7 +59,7 @@ def drop_disabled(conn: Connection, forks: list[Fork]) -> None:
         for name in _triggers(conn, fork, ["D"]):
             try:
                 with conn.transaction():
-                    conn.execute("SET LOCAL lock_timeout = '50ms'")
+                    limit_waits(conn, _DROP_LOCK_TIMEOUT_MS)
                     conn.execute(sql.SQL("DROP TRIGGER {} ON {}").format(sql.Identifier(name), fork.name))
             except psycopg.errors.LockNotAvailable:
                 return

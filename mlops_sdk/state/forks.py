@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from mlops_sdk.ledger.bindings import read_lock
-from mlops_sdk.ledger.database import Connection, LeaseToken, control_transaction
+from mlops_sdk.ledger.database import IDLE_TIMEOUT_MS, Connection, LeaseToken, control_transaction
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.tables import TableSpec
 from mlops_sdk.state.entity import entity_column
@@ -119,15 +119,20 @@ def await_drains(conn: Connection, tables: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def holding_drains(conn: Connection, lease: LeaseToken | None, tables: Iterable[str]) -> Iterator[None]:
-    """The same locks for the session, so that a snapshot can be taken after them; `conn` is idle."""
+    """The same locks for the session, so that a snapshot can be taken after them; `conn` is idle.
+
+    They outlive a transaction: a process that is stopped between two of them loses its session, as it would
+    lose it inside of one.
+    """
     try:
         with control_transaction(conn, lease, lock_timeout_ms=_HOLD_TIMEOUT_MS):
+            conn.execute("SELECT set_config('idle_session_timeout', %s, false)", [f"{IDLE_TIMEOUT_MS}ms"])
             for table in sorted(tables):
                 conn.execute(query("forks", "hold_drain"), [_DRAIN_CLASS, table])
         yield
     finally:
         if not conn.closed:
-            conn.execute("SELECT pg_advisory_unlock_all()")
+            conn.execute("SELECT pg_advisory_unlock_all(), set_config('idle_session_timeout', '0', false)")
 
 
 def children_first(specs: Mapping[str, TableSpec]) -> list[str]:

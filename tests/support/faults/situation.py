@@ -18,6 +18,13 @@ from tests.support.faults.server import DurableServer
 from tests.support.postgres import PostgresDatabase
 from tests.support.releases import MemoryTraffic, Releases
 
+# A sequence writes to the log 32 values ahead. A copy of a database takes over that this was done, though its own
+# log does not say so: after a crash it would give the same values again. This makes the next value log anew.
+_LOG_SEQUENCES = """
+SELECT setval(format('%I.%I', schemaname, sequencename), coalesce(last_value, start_value), last_value IS NOT NULL)
+  FROM pg_sequences
+"""
+
 
 @dataclass
 class Situation:
@@ -39,6 +46,8 @@ class Situation:
         passwords = {role: derive(MASTER_KEY, role) for role in LOGIN_ROLES}
         install(releases.environment.admin, made.app, passwords, environment="local")
         arrange(releases)
+        with psycopg.connect(releases.environment.admin.get_secret_value(), autocommit=True) as conn:
+            conn.execute(_LOG_SEQUENCES.encode())
         made.locks = releases.locks
         made.roles = frozenset(made._known_roles())
         return made

@@ -29,4 +29,11 @@ AllowDirty = Annotated[
     bool, typer.Option("--allow-dirty", help="Release a recorded snapshot of uncommitted changes.")
 ]
 TimeoutS = Annotated[float, typer.Option("--timeout", help="Give up after this many seconds.", min=1)]
+EndBlockers = Annotated[
+    bool,
+    typer.Option(
+        "--end-blockers",
+        help="End idle transactions of releases that keep the handover from stopping writers.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

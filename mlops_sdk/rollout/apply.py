@@ -55,7 +55,8 @@ class Run:
     """One execution of a plan.
 
     `deadline` is a monotonic time in seconds. `introduced` is set once this run has put the release among those
-    that stack config holds, which a failure takes back.
+    that stack config holds, which a failure takes back. `end_blockers` lets the handover end idle transactions of
+    releases.
     """
 
     session: Session
@@ -65,6 +66,7 @@ class Run:
     reason: str
     deadline: float
     allow_platform_changes: bool = False
+    end_blockers: bool = False
     introduced: bool = False
 
     @property
@@ -279,6 +281,7 @@ def _hand_over(run: Run, rollback_of: str) -> None:
         cause=config.cause_of(session.rendered_config(live=run.lock.digest)),
         rollback_of=rollback_of or None,
         report=partial(_note, session),
+        end_blockers=run.end_blockers,
     )
 
 

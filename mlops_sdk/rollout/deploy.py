@@ -40,10 +40,11 @@ def deploy(
     reason: str = "",
     allow_dirty: bool = False,
     allow_platform_changes: bool = False,
+    end_blockers: bool = False,
     report: Report = silent,
     timeout_s: float = 3600.0,
 ) -> Outcome:
-    """Make the manifest's release live in the environment.
+    """Make the manifest's release live in the environment. `end_blockers`: see `handover`.
 
     Raises LeaseHeldError, FrozenError, PolicyError, UnreachableError and what locking raises before anything
     changed; TurnedBackError or NotTurnedBackError when a step failed after that.
@@ -60,6 +61,7 @@ def deploy(
             plan=plan,
             reason=reason,
             allow_platform_changes=allow_platform_changes,
+            end_blockers=end_blockers,
             deadline=started + timeout_s,
         )
         return execute(run, started)

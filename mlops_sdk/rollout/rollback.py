@@ -6,7 +6,8 @@ It never resolves anything: code, models and tables are those of the earlier rel
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from mlops_sdk.errors import InputError, NotFoundError
 from mlops_sdk.ledger.named import named_digest
@@ -39,6 +40,7 @@ class Rollback:
         *,
         to: str = "",
         reason: str,
+        end_blockers: bool = False,
         report: Report = silent,
         timeout_s: float = 600.0,
     ) -> Iterator["Rollback"]:
@@ -60,6 +62,7 @@ class Rollback:
                 reason=reason,
                 deadline=started + timeout_s,
                 allow_platform_changes=False,
+                end_blockers=end_blockers,
             )
             yield cls(run, started, _losses(session, lock))
 
@@ -73,7 +76,12 @@ class Rollback:
         live, target = self.run.plan.live or "nothing", self.run.plan.release
         if self.losses is None:
             return [f"rollback to {target}: it is live already"]
-        return [f"rollback from {live} to {target}: what {live} wrote", *map(_loss_line, self.losses.tables)]
+        lines = [line for loss in self.losses.tables for line in _loss_lines(loss)]
+        return [f"rollback from {live} to {target}: what {live} wrote", *lines]
+
+    def loss_document(self) -> list[dict[str, Any]]:
+        """Return the loss preview for programs, an object a table."""
+        return [asdict(table) for table in self.losses.tables] if self.losses else []
 
     def apply(self) -> Outcome:
         """Roll back. Raises TurnedBackError or NotTurnedBackError when a step fails."""
@@ -114,7 +122,12 @@ def _losses(session: Session, target: Lock) -> LossPreview | None:
     return preview(session.operator.operator_url, session.environment, live, target.digest)
 
 
-def _loss_line(loss: TableLoss) -> str:
+def _loss_lines(loss: TableLoss) -> list[str]:
     policy = f", policy {loss.policy}" if loss.policy else ""
     hidden = f"; columns it does not see: {', '.join(loss.columns)}" if loss.columns else ""
-    return f"  {loss.table} ({loss.kind}{policy}): {loss.written:,} written, {loss.lost:,} lost; {loss.note}{hidden}"
+    line = f"  {loss.table} ({loss.kind}{policy}): {loss.written:,} written, {loss.lost:,} lost; {loss.note}{hidden}"
+    if not loss.keys:
+        return [line]
+    more = ", ..." if max(loss.lost, loss.written) > len(loss.keys) else ""
+    keys = ", ".join(" ".join(f"{name}={value}" for name, value in key.items()) for key in loss.keys)
+    return [line, f"    {'lost' if loss.lost else 'written'}: {keys}{more}"]

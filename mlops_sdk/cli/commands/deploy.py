@@ -6,6 +6,7 @@ import typer
 
 from mlops_sdk.cli.options import (
     AllowDirty,
+    EndBlockers,
     EnvironmentOption,
     Form,
     ManifestFile,
@@ -28,6 +29,7 @@ def deploy(
             "--allow-platform-changes", help="Apply changes outside the release's own resources too."
         ),
     ] = False,
+    end_blockers: EndBlockers = False,
     output: Output = Form.table,
     quiet: Quiet = False,
     timeout_s: TimeoutS = 3600.0,
@@ -46,6 +48,7 @@ def deploy(
         reason=reason,
         allow_dirty=allow_dirty,
         allow_platform_changes=allow_platform_changes,
+        end_blockers=end_blockers,
         report=reporter(quiet=quiet),
         timeout_s=timeout_s,
     )

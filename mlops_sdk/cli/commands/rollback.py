@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mlops_sdk.cli.options import Environment, Form, Output, Quiet, TimeoutS, Yes
+from mlops_sdk.cli.options import EndBlockers, Environment, Form, Output, Quiet, TimeoutS, Yes
 from mlops_sdk.cli.output import emit, reporter, say
 
 
@@ -16,6 +16,7 @@ def rollback(
         typer.Option("--to", help="A release, digest or address; default: the last verified live release."),
     ] = "",
     yes: Yes = False,
+    end_blockers: EndBlockers = False,
     output: Output = Form.table,
     quiet: Quiet = False,
     timeout_s: TimeoutS = 600.0,
@@ -25,7 +26,13 @@ def rollback(
     from mlops_sdk.rollout.rollback import Rollback
 
     with Rollback.begin(
-        load_project(), environment, to=to, reason=reason, report=reporter(quiet=quiet), timeout_s=timeout_s
+        load_project(),
+        environment,
+        to=to,
+        reason=reason,
+        end_blockers=end_blockers,
+        report=reporter(quiet=quiet),
+        timeout_s=timeout_s,
     ) as started:
         if not quiet:
             for line in started.preview_lines():
@@ -33,4 +40,5 @@ def rollback(
         if started.loses_rows and not yes:
             typer.confirm("Roll back?", abort=True, err=True)
         outcome = started.apply()
-    emit(outcome.document(), output, lambda: say(outcome.sentence()))
+    document = {**outcome.document(), "loss": started.loss_document()}
+    emit(document, output, lambda: say(outcome.sentence()))

@@ -24,6 +24,7 @@ from mlops_sdk.rollout.explain import plan_data
 from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.plan import Intent, Plan
 from mlops_sdk.rollout.steps import Step
+from mlops_sdk.state.loss import TableLoss
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -148,6 +149,7 @@ def test_the_fields_of_status_history_at_doctor_and_lease_are_documented(project
 
 def test_the_fields_of_an_outcome_are_documented() -> None:
     assert {field.name for field in fields(Outcome)} == documented("## outcome")
+    assert {field.name for field in fields(TableLoss)} == documented("## loss")
 
 
 def test_the_fields_of_a_plan_and_its_diff_are_documented() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from pydantic import SecretStr
@@ -107,11 +108,15 @@ def control_transaction(
 
 
 def limit_waits(conn: Connection, lock_timeout_ms: int = LOCK_TIMEOUT_MS) -> None:
-    """For the transaction under way: how long it waits for a lock, and that its locks go if nobody goes on."""
+    """For the transaction under way: how long it waits for a lock, and that its locks go if nobody goes on.
+
+    By SET, which takes no snapshot: a transaction that sees one may have to lock tables before.
+    """
     conn.execute(
-        "SELECT set_config('lock_timeout', %s, true),"
-        " set_config('idle_in_transaction_session_timeout', %s, true)",
-        [f"{lock_timeout_ms}ms", f"{IDLE_TIMEOUT_MS}ms"],
+        sql.SQL("SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {}").format(
+            sql.Literal(f"{lock_timeout_ms}ms"), sql.Literal(f"{IDLE_TIMEOUT_MS}ms")
+        ),
+        prepare=False,  # two statements
     )
 
 

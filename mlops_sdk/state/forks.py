@@ -19,6 +19,7 @@ from mlops_sdk.state.entity import entity_column
 from mlops_sdk.state.queries import query
 
 _DRAIN_CLASS = 0x6D6C  # first half of the advisory locks (drain, table)
+_IDLE = ("idle_session_timeout", "idle_in_transaction_session_timeout")  # of a session that holds drains
 _HOLD_TIMEOUT_MS = 10_000  # longer than a drain takes; who waits for it stops no writer
 
 
@@ -126,13 +127,16 @@ def holding_drains(conn: Connection, lease: LeaseToken | None, tables: Iterable[
     """
     try:
         with control_transaction(conn, lease, lock_timeout_ms=_HOLD_TIMEOUT_MS):
-            conn.execute("SELECT set_config('idle_session_timeout', %s, false)", [f"{IDLE_TIMEOUT_MS}ms"])
+            for name in _IDLE:
+                conn.execute("SELECT set_config(%s, %s, false)", [name, f"{IDLE_TIMEOUT_MS}ms"])
             for table in sorted(tables):
                 conn.execute(query("forks", "hold_drain"), [_DRAIN_CLASS, table])
         yield
     finally:
         if not conn.closed:
-            conn.execute("SELECT pg_advisory_unlock_all(), set_config('idle_session_timeout', '0', false)")
+            conn.execute("SELECT pg_advisory_unlock_all()")
+            for name in _IDLE:
+                conn.execute(sql.SQL("RESET {}").format(sql.Identifier(name)))
 
 
 def children_first(specs: Mapping[str, TableSpec]) -> list[str]:

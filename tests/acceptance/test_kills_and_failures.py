@@ -186,6 +186,7 @@ def test_down_leaves_nothing_running_and_a_bare_pulumi_up_starts_all_of_it_in_or
     tiny.shell("pulumi preview -s local --expect-no-changes")
 
 
+@pytest.mark.slow
 def test_after_kill_of_everything_up_brings_everything_back(tiny: Clone, counts: Counts) -> None:
     assert tiny.kill_everything() > 6
 

@@ -120,7 +120,7 @@ def test_a_fork_made_while_rows_change_is_complete(releases: Releases) -> None:
                 turn = 0
                 while not stop.is_set():
                     turn += 1
-                    person = 1000 * number + turn
+                    person = 1_000_000 * number + turn
                     with conn.transaction():
                         conn.execute(
                             "INSERT INTO people (team, person, boss, name) VALUES ('w', %s, NULL, %s)",

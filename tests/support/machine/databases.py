@@ -58,6 +58,8 @@ class Databases:
         self._sessions = Sessions(self._admin)
         self._installed = set(self._admin.execute(_MADE.encode()).fetchall())
         self._counts = self._admin.execute(_COUNTS.encode()).fetchone()
+        # Of releases and builds of other tests, whose databases are on this server too.
+        self._others = set(self._roles())
         self._records = {
             name: self._admin.execute(sql.SQL("SELECT * FROM {}").format(sql.SQL(name))).fetchall()
             for (name,) in self._admin.execute(_RECORDS.encode()).fetchall()
@@ -95,11 +97,13 @@ class Databases:
             )  # references are not looked at
             for name, rows in self._records.items():
                 self._restore(name, rows)
-            for (role,) in self._admin.execute(
-                "SELECT rolname FROM pg_roles WHERE rolname ~ '^(rel|build)_'"
-            ):
+            for role in set(self._roles()) - self._others:
                 self._admin.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(role)))
         assert self._admin.execute(_COUNTS.encode()).fetchone() == self._counts
+
+    def _roles(self) -> list[str]:
+        found = self._admin.execute("SELECT rolname FROM pg_roles WHERE rolname ~ '^(rel|build)_'").fetchall()
+        return [role for (role,) in found]
 
     def _restore(self, name: str, rows: list[tuple[Any, ...]]) -> None:
         if self._admin.execute(sql.SQL("SELECT * FROM {}").format(sql.SQL(name))).fetchall() == rows:

@@ -48,7 +48,7 @@ RELEASE = {
     "MLOPS_PARAMETERS": '{"candidates": 200, "text": "it\'s"}',
 }
 SERVICE = {"MLOPS_PG_SCHEMA": "rel_recommender_000001_11111111", "MLOPS_SERVICE_PORT": "8001"}
-ORDER = BuildOrder(table="content", fingerprint="f", attempt=1, physical="p_content_f")
+ORDER = BuildOrder(table="content", fingerprint="f", attempt=1, physical="p_content_f", role="build_f_1")
 OPERATOR = {"MLOPS_OPERATOR_URL": "a", "MLOPS_MASTER_KEY": "b", "MLOPS_SOURCE_OWNER_URL": "c"}
 
 

@@ -7,7 +7,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from mlops_sdk.ledger.bindings import require_binding
-from mlops_sdk.ledger.database import Connection, connect, limit_waits
+from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction
 from mlops_sdk.state.forks import Fork, read_forks
 from mlops_sdk.state.queries import query
 
@@ -66,16 +66,18 @@ def end_blockers(conninfo: SecretStr, found: Iterable[Blocker]) -> list[Blocker]
         ]
 
 
-def set_autovacuum(conn: Connection, environment: str, digests: Iterable[str], *, on: bool) -> None:
+def set_autovacuum(
+    conn: Connection, environment: str, digests: Iterable[str], *, on: bool, lease: LeaseToken | None = None
+) -> None:
     """Switch autovacuum of these releases' forks, each in a transaction of its own.
 
-    A vacuum gives way to a waiting lock only after deadlock_timeout, which is longer than a cutover waits.
+    A vacuum gives way to a waiting lock only after deadlock_timeout, which is longer than a cutover waits. Give
+    the lease to switch it off: a deployer that was overtaken must not do it after its successor switched it on.
     """
     for fork in read_forks(conn, environment, digests=list(digests)):
         if fork.present and _is_off(conn, fork) == on:
             setting = "RESET (autovacuum_enabled)" if on else "SET (autovacuum_enabled = off)"
-            with conn.transaction():
-                limit_waits(conn, _VACUUM_LOCK_TIMEOUT_MS)
+            with control_transaction(conn, lease, lock_timeout_ms=_VACUUM_LOCK_TIMEOUT_MS):
                 conn.execute(sql.SQL("ALTER TABLE {} " + setting).format(fork.name))
 
 

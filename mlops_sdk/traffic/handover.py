@@ -97,7 +97,7 @@ def _prepare(
         if found.state != "following":
             copy(conn, environment, found.id, lease)
     releases = [digest for digest in (pointer.digest, target) if digest]
-    retry(lambda: set_autovacuum(conn, environment, releases, on=False))
+    retry(lambda: set_autovacuum(conn, environment, releases, on=False, lease=lease))
     if read_forks(conn, environment, digests=[target]):
         carry.catch_up(conninfo, environment, target, lease=lease, small=SMALL_KEYS)
 

@@ -104,7 +104,7 @@ def _step(
                 conninfo, environment, digest, lease=lease, small=SMALL_KEYS, rounds=ROUNDS_BETWEEN
             )
 
-    retry(lambda: set_autovacuum(conn, environment, releases, on=False))
+    retry(lambda: set_autovacuum(conn, environment, releases, on=False, lease=lease))
     try:
         come_close()
         attempt(

@@ -16,6 +16,7 @@ from mlops_sdk.ledger import entries as chain
 from mlops_sdk.ledger.bindings import insert_binding, read_binding, read_bindings, read_lock
 from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction, retry
 from mlops_sdk.ledger.entries import Entry, Hold, Kind, Pointer
+from mlops_sdk.ledger.migrations import installed_version, refuse_newer
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock
 
@@ -29,10 +30,23 @@ class Ledger:
     def __init__(self, conninfo: SecretStr, environment: str) -> None:
         self._conninfo = conninfo
         self.environment = environment
+        self._known = False  # whether the control tables were seen not to be newer than this SDK
 
-    def connect(self) -> Connection:
-        """A connection in autocommit mode. Raises AuthError, UnreachableError."""
-        return connect(self._conninfo, f"mlops ledger of {self.environment}")
+    def connect(self, *, any_version: bool = False) -> Connection:
+        """A connection in autocommit mode.
+
+        Raises AuthError, UnreachableError, and PolicyError when the control tables are newer than this SDK: what
+        it would read, it could misread. `any_version` is for who only looks at that.
+        """
+        conn = connect(self._conninfo, f"mlops ledger of {self.environment}")
+        if not self._known and not any_version:
+            try:
+                refuse_newer(installed_version(conn), conn.info.dbname)
+            except BaseException:
+                conn.close()
+                raise
+            self._known = True
+        return conn
 
     # --- entries
 

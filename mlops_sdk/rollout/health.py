@@ -26,7 +26,7 @@ def database_checks(ledger: Ledger, environment: str, *, fix: bool) -> list[dict
     from mlops_sdk.state.examine import examine
     from mlops_sdk.state.mend import mend
 
-    with ledger.connect() as conn:
+    with ledger.connect(any_version=True) as conn:
         facts = examine(conn, environment)
         if fix and mend(conn, [one for found in judge(facts).values() for one in found]):
             facts = examine(conn, environment)

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from mlops_sdk.errors import MlopsError
 from mlops_sdk.ledger.database import Connection, connect
+from mlops_sdk.ledger.migrations import installed_version, refuse_newer
 from mlops_sdk.runtime.settings import EnvironmentSettings, OperatorSettings
 from mlops_sdk.state import carry
 
@@ -42,6 +43,7 @@ def follow(conninfo: SecretStr, environment: str, stop: threading.Event) -> None
     while not stop.is_set():
         try:
             with connect(conninfo, f"mlops follow {environment}") as conn:
+                refuse_newer(installed_version(conn), conn.info.dbname)
                 while not stop.is_set():
                     waiting = follow_once(conn, environment)
                     # With a backlog there is no pause.

@@ -231,6 +231,7 @@ def test_an_older_sdk_refuses_newer_control_tables_and_changes_nothing(
         lambda: installer.check(as_sdk(empty)),
         lambda: Lease.acquire(as_sdk(empty), "local", Holder.this_process()),  # whoever deploys or rolls back
         lambda: install(empty),
+        lambda: Ledger(as_sdk(empty), "local").pointer(),  # whoever only asks
     )
     for act in acts:
         with pytest.raises(PolicyError, match=newer) as refused:

@@ -3,7 +3,7 @@
 Each runs inside the transaction of a drain, whose lock keeps `pending` as it is. It must not choose the source.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class Batch:
 
 
 def sides(
-    target: Fork, sources: dict[int, Fork], app: str, *, relation: str = "k"
+    target: Fork, sources: Mapping[int, Fork], app: str, *, relation: str = "k"
 ) -> tuple[tuple[Fork, sql.Composable], ...]:
     """Where the truth of the target's keys is, but for those that it holds itself; `relation` has the keys."""
     if target.source is None:
@@ -45,17 +45,21 @@ def sides(
     return tuple((source, condition) for source, condition in found if source.id != target.id)
 
 
-def fan_out(conn: Connection, environment: str, fork: Fork, app: str) -> int:
-    """Move the log's rows of the fork's table to every fork that they wait for; how many there were."""
+def fan_out(conn: Connection, environment: str, fork: Fork, app: str, *, most: int | None = None) -> int:
+    """Move the log's rows of the fork's table, at most `most`, to every fork that waits; how many there were."""
     owner: sql.Composable = sql.Literal(fork.source)
     column = entity_column(fork.spec)
     if fork.weight and column is not None:
         owner = sql.SQL("CASE WHEN {} < {} THEN {} ELSE {} END").format(
             bucket(app, "d", column), *(sql.Literal(v) for v in (fork.weight, fork.moved, fork.source))
         )
+    some: sql.Composable = sql.SQL("")
+    if most is not None:
+        some = query("carry", "some").format(log=log_name(fork.table), most=sql.Literal(most))
     row = conn.execute(
         query("carry", "fan_out").format(
             log=log_name(fork.table),
+            some=some,
             pending=pending_name(fork.table),
             key=ddl.names(fork.spec.primary_key),
             d_key=_of("d", fork.spec.primary_key),

@@ -1,4 +1,4 @@
-"""What each logical forked table has once: its log, its pending keys, the capture function, its sequences.
+"""What a logical forked table has once (log, pending keys, sequences), and what captures the changes of each fork.
 
 It must not read or move rows.
 """
@@ -10,7 +10,7 @@ from mlops_sdk.errors import PolicyError
 from mlops_sdk.ledger.database import Connection
 from mlops_sdk.release.tables import TableSpec
 from mlops_sdk.state import ddl
-from mlops_sdk.state.forks import log_name, pending_name
+from mlops_sdk.state.forks import capture_names, log_name, pending_name
 from mlops_sdk.state.queries import query
 
 
@@ -62,35 +62,41 @@ def _create_log(conn: Connection, spec: TableSpec) -> None:
         "pending": pending_name(spec.name),
         "columns": columns,
         "key": ddl.names(spec.primary_key),
-        "function": _function(spec.name),
-        "label": sql.Identifier(f"capture_{spec.name}"),
     }
-    for statement in ("create_log", "create_pending", "create_capture"):
+    for statement in ("create_log", "create_pending"):
         conn.execute(query("forks", statement).format(**parts))
     conn.execute(sql.SQL("GRANT SELECT ON {} TO sdk_carry").format(pending_name(spec.name)))
 
 
-def _function(table: str) -> sql.Identifier:
-    return sql.Identifier("store", f"capture_{table}")
+def add_capture(conn: Connection, schema: str, spec: TableSpec, fork_id: int) -> None:
+    """Give a new fork its capture triggers, before any row; runs as the table's owner.
 
-
-def add_capture(conn: Connection, schema: str, table: str, fork_id: int) -> None:
-    """Give a new fork its capture triggers, before any row; runs as the table's owner."""
-    on = sql.Identifier(schema, table)
-    for event, transition in (
-        ("INSERT", "NEW TABLE AS new_rows"),
-        ("DELETE", "OLD TABLE AS old_rows"),
-        ("UPDATE", "OLD TABLE AS old_rows NEW TABLE AS new_rows"),
-    ):
+    The functions are the fork's own, so that each has the fork's id as a constant; `forget` drops them.
+    """
+    on = sql.Identifier(schema, spec.name)
+    rows, old_key = capture_names(fork_id)
+    parts = {
+        "fork": on,
+        "log": log_name(spec.name),
+        "id": sql.Literal(fork_id),
+        "key": ddl.names(spec.primary_key),
+        "old_key": sql.SQL(", ").join(sql.Identifier("old", name) for name in spec.primary_key),
+        "changed": sql.SQL(" OR ").join(
+            sql.SQL("{} IS DISTINCT FROM {}").format(sql.Identifier("old", name), sql.Identifier("new", name))
+            for name in spec.primary_key
+        ),
+    }
+    conn.execute(query("forks", "capture_rows").format(function=rows, **parts))
+    conn.execute(query("forks", "capture_key").format(function=old_key, **parts))
+    for event, seen in (("INSERT", "NEW"), ("DELETE", "OLD"), ("UPDATE", "NEW")):
         trigger = sql.Identifier(f"mlops_capture_{event.lower()}")
-        conn.execute(
-            query("forks", "create_trigger").format(
-                trigger=trigger,
-                event=ddl.raw(event),
-                fork=on,
-                transition=ddl.raw(transition),
-                function=_function(table),
-                id=sql.Literal(str(fork_id)),
-            )
-        )
-        conn.execute(sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(on, trigger))
+        event_parts = {"event": ddl.raw(event), "rows": ddl.raw(seen), "trigger": trigger}
+        conn.execute(query("forks", "on_rows").format(function=rows, **event_parts, **parts))
+        _always(conn, on, trigger)
+    trigger = sql.Identifier("mlops_capture_key")
+    conn.execute(query("forks", "on_key").format(function=old_key, trigger=trigger, **parts))
+    _always(conn, on, trigger)
+
+
+def _always(conn: Connection, fork: sql.Identifier, trigger: sql.Identifier) -> None:
+    conn.execute(sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(fork, trigger))

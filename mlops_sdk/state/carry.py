@@ -1,12 +1,10 @@
-"""The carry: rows changed in the fork that is written, copied to the others. One drain is one transaction.
+"""The carry: drains, repeated outside of any cutover, so that followers keep up while writers go on.
 
-The log is consumed only by DELETE … RETURNING, and source rows are read in a later statement: a change that
-commits later has a log row that is drained later. It must not decide which fork is the source.
+It must not decide which fork is the source.
 """
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import psycopg
 from pydantic import SecretStr
@@ -21,104 +19,20 @@ from mlops_sdk.ledger.database import (
     limit_waits,
     retry,
 )
-from mlops_sdk.state import apply, replay
+from mlops_sdk.state import apply
+from mlops_sdk.state.drain import BATCH_ROWS, Drained, drain
 from mlops_sdk.state.forks import (
     Fork,
-    children_first,
     connected,
     forget_pending,
     holding_drains,
     lock_drains,
-    lock_of,
     read_forks,
     specs_of,
 )
 from mlops_sdk.state.queries import query
 
-BATCH_ROWS = 50_000  # some seconds: only another drain waits for one, no writer does
 STALE_ROWS = 1_000_000  # beyond this a fork is copied anew, which is quicker than following
-
-
-@dataclass(frozen=True)
-class Drained:
-    """What one drain did: keys applied to the target, and keys that still wait for it (at least so many)."""
-
-    applied: int
-    pending: int
-
-
-def drain(conn: Connection, environment: str, digest: str, *, limit: int | None = BATCH_ROWS) -> Drained:
-    """Fan the logs out, then bring up to `limit` keys of each table to release `digest`.
-
-    Call it while writers are locked out, in a READ COMMITTED control transaction; `exact` is for when they are
-    not. `limit` None takes all. A release gets nothing for keys that it holds the truth of, one that is being
-    copied only waits, and what its policy says is not carried is kept as keys.
-    """
-    lock_drains(conn, [fork.table for fork in read_forks(conn, environment, digests=[digest])])
-    # Read again in a new statement: only now nobody moves the source or a state.
-    targets = {fork.table: fork for fork in read_forks(conn, environment, digests=[digest])}
-    app = lock_of(conn, digest).app
-    sources = _sources(conn, environment, list(targets.values()))
-    order = children_first({name: fork.spec for name, fork in targets.items()})
-    for table in order:
-        apply.fan_out(conn, environment, targets[table], app)
-    following = [targets[table] for table in order if targets[table].state == "following"]
-    replayed = [f for f in following if f.replayed is not None and not f.is_carried_to]
-    for fork in replayed:
-        replay.replay(conn, fork)
-    carried = [f for f in following if f.is_carried_to and apply.sides(f, sources, app)]
-    if any(fork.spec.foreign_keys or fork.spec.unique for fork in carried):
-        limit = None  # rows that a constraint connects belong into one transaction
-    counts = apply.waiting(conn, carried)
-    batches = [
-        apply.Batch(fork, apply.sides(fork, sources, app), limit)
-        for fork, count in zip(carried, counts, strict=True)
-        if count
-    ]
-    applied = _apply(conn, batches)
-    emptied = [b.target.id for b, n in zip(batches, applied, strict=True) if limit is None or n < limit]
-    if emptied:
-        conn.execute(query("carry", "next_round"), [emptied])
-    return Drained(sum(applied), 0 if limit is None else max(0, sum(counts) - sum(applied)))
-
-
-def _sources(conn: Connection, environment: str, targets: Sequence[Fork]) -> dict[int, Fork]:
-    ids = {id_ for fork in targets for id_ in (fork.source, fork.moved) if id_ is not None}
-    found = {fork.id: fork for fork in read_forks(conn, environment, ids=sorted(ids))}
-    require_present(environment, [*targets, *found.values()])
-    return found
-
-
-def require_present(environment: str, forks: Sequence[Fork]) -> None:
-    """Raise PolicyError when somebody has dropped the table of a fork that is needed."""
-    for fork in forks:
-        if not fork.present:
-            raise PolicyError(
-                f"table {fork.pg_schema}.{fork.table} of release {fork.digest[:19]} is gone",
-                where=environment,
-                remedy="it held the last written rows: restore it from a backup"
-                if fork.is_written
-                else "`mlops deploy` of that release forks it anew",
-            )
-
-
-def _apply(conn: Connection, batches: Sequence[apply.Batch]) -> list[int]:
-    """Upsert parents first, delete children first, and only then: no delete finds a reference to its row.
-
-    So no ON DELETE action of the target is caused by a carry that sees one snapshot of the source.
-    """
-    if not batches:
-        return []
-    conn.execute(query("carry", "plans"))
-    conn.execute("SET LOCAL ROLE sdk_carry")
-    conn.execute("SET CONSTRAINTS ALL DEFERRED")
-    for batch in reversed(batches):
-        apply.upsert(conn, batch)
-    for batch in batches:
-        apply.delete(conn, batch)
-    conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    conn.execute("RESET ROLE")
-    return [apply.done(conn, batch) for batch in batches]
 
 
 @contextlib.contextmanager

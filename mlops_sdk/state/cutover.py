@@ -10,14 +10,14 @@ from typing import Any
 
 from psycopg import sql
 
-from mlops_sdk.errors import MlopsError, MovedError, PolicyError
+from mlops_sdk.errors import MovedError, PolicyError
 from mlops_sdk.ledger.bindings import require_binding
 from mlops_sdk.ledger.database import Connection
 from mlops_sdk.ledger.entries import Entry, Pointer
 from mlops_sdk.ledger.store import append, lock_pointer
 from mlops_sdk.release.binding import Binding
-from mlops_sdk.state import apply, discard, fence, replay
-from mlops_sdk.state.carry import drain, require_present
+from mlops_sdk.state import discard, fence, replay
+from mlops_sdk.state.drain import Targets, bring, drain, fan_out, lock_targets, require_present, room
 from mlops_sdk.state.forks import Fork, await_drains, connected, forget_pending, read_forks, specs_of
 from mlops_sdk.state.queries import query
 
@@ -30,10 +30,6 @@ class Why:
     reason: str
     cause: str
     rollback_of: str | None = None
-
-
-class BacklogError(MlopsError):
-    """More changes wait than writers should be stopped for: carry them first, then try again."""
 
 
 def cutover(
@@ -59,11 +55,15 @@ def cutover(
     forks = read_forks(conn, environment, digests=releases)
     require_present(environment, forks)
     _require_no_other_shift(forks, target)
+    _require_following(environment, forks, target)
+    # With the drains' locks nobody moves sources or states: what can be read is read before writers stand still.
+    roles = {fork.digest: require_binding(conn, environment, fork.digest).role for fork in forks}
+    targets = lock_targets(conn, environment, target)
+    left_room = None if at_most is None else room(conn, [targets], at_most)
     lock_tables(conn, forks)
-    if at_most is not None:
-        require_little(conn, environment, [f for f in forks if f.digest == target], at_most)
-    _last_carry(conn, environment, forks, target)
-    _move_grants(conn, environment, forks, binding)
+    _last_carry(conn, targets, target, left_room)
+    for digest, role in sorted(roles.items()):
+        grant(conn, [f for f in forks if f.digest == digest], role, writes=digest == target)
     fence.lift(conn, environment, forks)
     left = [fork for fork in forks if fork.id == fork.source and fork.digest != target]
     replay.begin(conn, [fork for fork in left if fork.spec.policy == "rederive"])
@@ -107,22 +107,6 @@ def lock_tables(conn: Connection, forks: list[Fork]) -> None:
         conn.execute(sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(tables))
 
 
-def require_little(conn: Connection, environment: str, targets: list[Fork], at_most: int) -> None:
-    """Raise BacklogError when more than `at_most` changes are logged or wait for one of these forks.
-
-    Both count: a drain moves the whole log to what waits, and carries of that one batch.
-    """
-    carried = [fork for fork in targets if fork.state == "following" and fork.is_carried_to]
-    most = at_most + 1
-    changes = apply.logged(conn, sorted({fork.table for fork in targets}), most=most)
-    if changes + sum(apply.waiting(conn, carried, most=most)) > at_most:
-        raise BacklogError(
-            f"more than {at_most:,} changes are still to be carried",
-            where=environment,
-            remedy="run the command again; they are carried before writers are stopped",
-        )
-
-
 def _require_no_other_shift(forks: list[Fork], target: str) -> None:
     """A shift under way can be finished or turned back, nothing else."""
     moved = {fork.moved for fork in forks if fork.weight}
@@ -134,7 +118,7 @@ def _require_no_other_shift(forks: list[Fork], target: str) -> None:
         )
 
 
-def _last_carry(conn: Connection, environment: str, forks: list[Fork], target: str) -> None:
+def _require_following(environment: str, forks: list[Fork], target: str) -> None:
     stale = [f.table for f in forks if f.digest == target and f.state != "following"]
     if stale:
         raise PolicyError(
@@ -142,19 +126,16 @@ def _last_carry(conn: Connection, environment: str, forks: list[Fork], target: s
             where=environment,
             remedy="run the command again: it is copied anew first",
         )
-    cascades = any(
-        key.on_delete or key.on_update for f in forks if f.digest == target for key in f.spec.foreign_keys
-    )
+
+
+def _last_carry(conn: Connection, targets: Targets, digest: str, at_most: int | None) -> None:
+    fan_out(conn, targets, at_most=at_most)
+    done = bring(conn, targets, limit=None)
+    keys = [key for fork in targets.forks.values() for key in fork.spec.foreign_keys]
+    cascades = any(key.on_delete or key.on_update for key in keys)
     # What a reference's action has changed in the target is captured, and made right in a second drain.
-    while drain(conn, environment, target, limit=None).applied and cascades:
-        pass
-
-
-def _move_grants(conn: Connection, environment: str, forks: list[Fork], target: Binding) -> None:
-    """The fence: everything is taken from every role, then reading is given back, and writing to the target's."""
-    for digest in sorted({fork.digest for fork in forks}):
-        role = target.role if digest == target.digest else require_binding(conn, environment, digest).role
-        grant(conn, [f for f in forks if f.digest == digest], role, writes=digest == target.digest)
+    while done.applied and cascades:
+        done = drain(conn, targets.environment, digest, limit=None)
 
 
 def grant(conn: Connection, forks: list[Fork], role: str, *, writes: bool) -> None:

@@ -23,6 +23,8 @@ from mlops_sdk.release.tables import (
 # Every shared row says which transaction wrote it: a window of them is [old xmin, new xmin).
 XID_COLUMN = "mlops_xid"
 GENERATION_COLUMN = "mlops_generation"
+# On every fork: after each statement that changes rows, and for each row whose key is another one.
+CAPTURE_TRIGGERS = tuple(f"mlops_capture_{event}" for event in ("delete", "insert", "key", "update"))
 _MAX_NAME_BYTES = 63
 SEARCH_PATH = sql.SQL("SET LOCAL search_path = pg_catalog, sdk_ext, pg_temp")
 

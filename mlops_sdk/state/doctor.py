@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from mlops_sdk.state.ddl import CAPTURE_TRIGGERS
 from mlops_sdk.state.facts import Facts, ForkFacts, Membership
 
 _MILLISECONDS_TO_LOCK = 300  # a control transaction waits for a lock as long; it must be the victim
 _CONNECTIONS_EACH_RELEASE = 4
 _CONNECTIONS_OF_THE_SDK = 15
 _FAR_BEHIND_KEYS = 100_000
-_CAPTURE = ("mlops_capture_delete", "mlops_capture_insert", "mlops_capture_update")
 _WRITES = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
 _SDK_ROLES: Mapping[str, frozenset[str]] = {
     "sdk": frozenset({"LOGIN", "CREATEROLE"}),
@@ -158,7 +158,7 @@ def _owners(facts: Facts) -> Iterator[Finding]:
 
 def _capture(facts: Facts) -> Iterator[Finding]:
     for fork in facts.forks:
-        for trigger in _CAPTURE:
+        for trigger in CAPTURE_TRIGGERS:
             state = fork.triggers.get(trigger)
             if state is None:
                 yield Finding(
@@ -171,7 +171,7 @@ def _capture(facts: Facts) -> Iterator[Finding]:
                     f"`mlops doctor {facts.environment} --fix`; what was written meanwhile was not carried",
                     Fix("trigger", fork.pg_schema, fork.table, trigger),
                 )
-        for trigger in sorted(fork.triggers.keys() - set(_CAPTURE)):
+        for trigger in sorted(fork.triggers.keys() - set(CAPTURE_TRIGGERS)):
             if not trigger.startswith("mlops_"):
                 yield Finding(
                     f"{fork.name} has a trigger of somebody else's, {trigger}",

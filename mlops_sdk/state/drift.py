@@ -15,8 +15,6 @@ from mlops_sdk.state import ddl
 from mlops_sdk.state.fingerprint import physical_name
 from mlops_sdk.state.queries import query
 
-_CAPTURE = ("mlops_capture_insert", "mlops_capture_delete", "mlops_capture_update")
-
 
 @dataclass(frozen=True)
 class Found:
@@ -153,7 +151,7 @@ def _indexes(binding: Binding, spec: TableSpec, table: Found) -> Iterator[str]:
 
 
 def _triggers(spec: TableSpec, table: Found) -> Iterator[str]:
-    for name in _CAPTURE if spec.kind == "forked" else ():
+    for name in ddl.CAPTURE_TRIGGERS if spec.kind == "forked" else ():
         if table.triggers.get(name) != "A":
             yield f"trigger {name} is not there or not always enabled: changes are not carried"
     for name in sorted(table.triggers):

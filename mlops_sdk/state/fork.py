@@ -125,5 +125,5 @@ def _create(conn: Connection, binding: Binding, spec: TableSpec) -> None:
             sql.Identifier(schema, spec.name)
         )
     )
-    add_capture(conn, schema, spec.name, row[0])
+    add_capture(conn, schema, spec, row[0])
     conn.execute("RESET ROLE")

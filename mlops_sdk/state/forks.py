@@ -180,14 +180,24 @@ def pending_name(table: str) -> sql.Identifier:
     return sql.Identifier("store", f"pending_{table}")
 
 
+def capture_names(fork_id: int) -> tuple[sql.Identifier, sql.Identifier]:
+    """The functions that log a fork's changes: of the rows of a statement, and of a key that is changed."""
+    return sql.Identifier("store", f"capture_{fork_id}"), sql.Identifier("store", f"capture_{fork_id}_key")
+
+
 def guard_name(fork_id: int) -> sql.Identifier:
     """The view that keeps a fork from being dropped while it is kept."""
     return sql.Identifier("sdk_keep", f"fork_{fork_id}")
 
 
 def forget(conn: Connection, fork: Fork) -> None:
-    """Drop what waits for a fork and its registration; the caller has the lock of its drain."""
+    """Drop what waits for a fork, its capture and its registration; its table is gone.
+
+    The caller has the lock of its drain.
+    """
     forget_pending(conn, fork)
+    for function in capture_names(fork.id):
+        conn.execute(sql.SQL("DROP FUNCTION IF EXISTS {}() RESTRICT").format(function))
     conn.execute(query("forks", "forget_fork"), [fork.id])
 
 

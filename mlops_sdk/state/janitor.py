@@ -202,6 +202,4 @@ def _drop_log(run: _Run, table: str) -> None:
     """
     for name in (log_name(table), pending_name(table)):
         run.conn.execute(sql.SQL("DROP TABLE IF EXISTS {} RESTRICT").format(name))
-    capture = sql.Identifier("store", f"capture_{table}")
-    run.conn.execute(sql.SQL("DROP FUNCTION IF EXISTS {}() RESTRICT").format(capture))
     run.conn.execute("DELETE FROM mlops.forked WHERE env = %s AND table_name = %s", [run.environment, table])

@@ -12,6 +12,7 @@ from mlops_sdk.ledger.database import Connection, connect
 from mlops_sdk.ledger.store import read_entry, read_pointer
 from mlops_sdk.release.tables import TableSpec
 from mlops_sdk.state import carry, ddl, discard
+from mlops_sdk.state.drain import drain
 from mlops_sdk.state.forks import Fork, log_name, read_forks, specs_of
 from mlops_sdk.state.queries import query
 
@@ -75,7 +76,7 @@ def _as_after(conn: Connection, environment: str, to: str) -> Iterator[None]:
     """One snapshot. Where rows are replayed, the last window is, and is rolled back: then what differs is exact."""
     if any(fork.replayed for fork in read_forks(conn, environment, digests=[to])):
         with carry.exact(conn, environment, to, force_rollback=True):
-            carry.drain(conn, environment, to)
+            drain(conn, environment, to)
             yield
     else:
         with conn.transaction():

@@ -10,8 +10,8 @@ from mlops_sdk.errors import InputError, PolicyError
 from mlops_sdk.ledger.database import Connection
 from mlops_sdk.ledger.entries import Pointer
 from mlops_sdk.state import fence
-from mlops_sdk.state.carry import drain
-from mlops_sdk.state.cutover import grant, lock_tables, require_cut, require_little, require_pointer
+from mlops_sdk.state.cutover import grant, lock_tables, require_cut, require_pointer
+from mlops_sdk.state.drain import drain, fan_out, lock_targets, room
 from mlops_sdk.state.entity import entity_column
 from mlops_sdk.state.forks import Fork, await_drains, lock_of, read_forks
 from mlops_sdk.state.queries import query
@@ -69,9 +69,11 @@ def shift(
     await_drains(conn, sorted({f.table for f in read_forks(conn, environment, digests=releases)}))
     forks = read_forks(conn, environment, digests=releases)
     moving = _moving(forks, target)
+    both = [lock_targets(conn, environment, digest) for digest in releases]
+    left = None if at_most is None else room(conn, both, at_most)
     lock_tables(conn, forks)
-    if at_most is not None:
-        require_little(conn, environment, forks, at_most)
+    for targets in both:
+        fan_out(conn, targets, at_most=left)
     for digest in releases:
         while drain(conn, environment, digest, limit=None).applied:
             pass

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from mlops_sdk.errors import DeadlineError, PolicyError
 from mlops_sdk.ledger.database import is_retriable
 from mlops_sdk.state.blockers import end_blockers, find_blockers
-from mlops_sdk.state.cutover import BacklogError
+from mlops_sdk.state.drain import BacklogError
 
 T = TypeVar("T")
 

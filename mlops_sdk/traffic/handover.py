@@ -17,6 +17,7 @@ from mlops_sdk.state import carry, fence
 from mlops_sdk.state.blockers import set_autovacuum
 from mlops_sdk.state.copy import copy
 from mlops_sdk.state.cutover import Why, cutover
+from mlops_sdk.state.drain import require_present
 from mlops_sdk.state.forks import connected, read_forks, specs_of
 from mlops_sdk.state.shift import read_shift
 from mlops_sdk.traffic.attempts import ROUNDS_BETWEEN, SMALL_KEYS, Patience, attempt
@@ -90,7 +91,7 @@ def _prepare(
 ) -> None:
     """Bring the target's forks close, so that the locks are held for milliseconds."""
     _check(conn, environment, lease)
-    carry.require_present(environment, read_forks(conn, environment, digests=[target]))
+    require_present(environment, read_forks(conn, environment, digests=[target]))
     carry.mark_stale(conn, environment)
     _mark_unknown(conn, environment, target)
     for found in read_forks(conn, environment, digests=[target]):

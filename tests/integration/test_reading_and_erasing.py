@@ -15,7 +15,7 @@ from mlops_sdk.errors import InputError, NotFoundError, PolicyError
 from mlops_sdk.ledger.database import control_transaction
 from mlops_sdk.platform import psql
 from mlops_sdk.state import Forked, Rederive, Shared, State, janitor, references
-from mlops_sdk.state.carry import drain
+from mlops_sdk.state.drain import drain
 from mlops_sdk.state.erase import Erasure, erase
 from mlops_sdk.state.follow import follow_once
 from mlops_sdk.state.fork import fork

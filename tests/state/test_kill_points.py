@@ -18,7 +18,7 @@ from tests.support.soak import Report
 # What builds, forks, cuts and hands over.
 _OF_STATE = (
     *("ann", "apply", "blockers", "build", "build_role", "capture", "carry", "context", "copy", "cut"),
-    *("cutover", "discard", "fence", "fill", "fork", "forks", "load_rows", "replay", "shared"),
+    *("cutover", "discard", "drain", "fence", "fill", "fork", "forks", "load_rows", "replay", "shared"),
 )
 FILES = (*(f"state/{name}.py" for name in _OF_STATE), "traffic/attempts.py", "traffic/handover.py")
 # Places that send nothing in these operations, and why.

@@ -252,3 +252,36 @@ def test_writes_are_captured_whatever_a_session_sets(releases: Releases) -> None
             ):
                 conn.execute(sql.SQL(change).format(table(releases, OLD)))
                 assert logged(releases) == 1, (statement, change)
+
+
+def test_what_a_session_puts_before_the_system_s_names_does_not_reach_the_capture(
+    releases: Releases,
+) -> None:
+    """The capture sets no search_path of its own; so it must not look anything up by one."""
+    with superuser(releases) as admin:
+        admin.execute(
+            "CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO PUBLIC;"
+            "CREATE TABLE evil.mlops_rows AS SELECT 99::bigint AS user_id;"
+            "CREATE TABLE evil.log_users (LIKE store.log_users);"
+            "GRANT ALL ON ALL TABLES IN SCHEMA evil TO PUBLIC;"
+            "CREATE TYPE evil.int4 AS ENUM ('evil');"
+            "CREATE FUNCTION evil.never(bigint, bigint) RETURNS boolean LANGUAGE sql AS 'SELECT false';"
+            "CREATE OPERATOR evil.= (FUNCTION = evil.never, LEFTARG = bigint, RIGHTARG = bigint);"
+            "CREATE OPERATOR evil.<> (FUNCTION = evil.never, LEFTARG = bigint, RIGHTARG = bigint)"
+        )
+    logged(releases)
+    with releases.connect(OLD) as conn:
+        name = table(releases, OLD)
+        conn.execute(sql.SQL("SET search_path = evil, pg_catalog"))
+        for change, keys in (
+            ("UPDATE {} SET count = count + 1 WHERE user_id OPERATOR(pg_catalog.=) 1", [1]),
+            ("UPDATE {} SET user_id = 77 WHERE user_id OPERATOR(pg_catalog.=) 1", [1, 77]),
+            ("DELETE FROM {} WHERE user_id OPERATOR(pg_catalog.=) 77", [77]),
+            ("INSERT INTO {} (user_id) VALUES (1)", [1]),
+        ):
+            conn.execute(sql.SQL(change).format(name))
+            with superuser(releases) as admin:
+                found = admin.execute("SELECT user_id FROM store.log_users ORDER BY 1").fetchall()
+                assert [key for (key,) in found] == keys, change
+            assert logged(releases) == len(keys)
+        assert conn.execute("SELECT count(*) FROM evil.log_users").fetchone() == (0,)

@@ -11,7 +11,7 @@ SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin'
 -- Moves the log's rows to every fork but the one that holds the key's truth, and counts them where they were
 -- written. A key that was changed elsewhere (a cascade that the carry caused) goes back there too: it is made
 -- right by the next drain.
-WITH d AS (DELETE FROM {log} RETURNING mlops_src, {key}),
+WITH d AS (DELETE FROM {log} {some} RETURNING mlops_src, {key}),
 counted AS (
   UPDATE mlops.fork AS f SET changes = f.changes + c.changes
     FROM (SELECT mlops_src, count(*) AS changes FROM d GROUP BY 1) AS c WHERE f.id = c.mlops_src),
@@ -21,6 +21,10 @@ fanned AS (
       ON f.env = {env} AND f.table_name = {table} AND f.state <> 'stale' AND f.id <> {owner}
   ON CONFLICT DO NOTHING)
 SELECT count(*) FROM d;
+
+-- name: some
+-- A bound for how many rows are taken, in the one scan: it reads dead rows too, while an old snapshot keeps them.
+WHERE ctid = ANY(ARRAY(SELECT ctid FROM {log} LIMIT {most}));
 
 -- name: waiting
 -- How many keys wait for a target, as far as it matters.

@@ -34,28 +34,34 @@ CREATE TABLE {pending} (mlops_target int NOT NULL, mlops_round int NOT NULL, {co
   PRIMARY KEY (mlops_target, mlops_round, {key}))
   WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 
--- name: create_capture
--- The release's role may not write the log; the function may, for whoever changes a fork. An update logs the old
--- key too: it may have changed it. A key column may be named as one of the language's variables is.
-CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
- SET search_path = pg_catalog, pg_temp AS $capture$
+-- name: capture_rows
+-- The release's role may not write the log; the function may, for whoever changes a fork. It looks nothing up by
+-- search_path, so it sets none, which each write would pay for: the log is qualified, and a transition table stands
+-- before any other. A key column may be named as one of the language's variables is.
+CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $capture$
 #variable_conflict use_column
 BEGIN
-  IF TG_OP = 'INSERT' THEN
-    INSERT INTO {log} SELECT {label}.tg_argv[0]::int, {key} FROM new_rows;
-  ELSIF TG_OP = 'DELETE' THEN
-    INSERT INTO {log} SELECT {label}.tg_argv[0]::int, {key} FROM old_rows;
-  ELSE
-    INSERT INTO {log} SELECT {label}.tg_argv[0]::int, {key} FROM new_rows
-     UNION SELECT {label}.tg_argv[0]::int, {key} FROM old_rows;
-  END IF;
+  INSERT INTO {log} SELECT {id}, {key} FROM mlops_rows;
   RETURN NULL;
 END $capture$;
 
--- name: create_trigger
+-- name: capture_key
+-- The same for the key that a row had before an UPDATE of it.
+CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $capture$
+BEGIN
+  INSERT INTO {log} VALUES ({id}, {old_key});
+  RETURN NULL;
+END $capture$;
+
+-- name: on_rows
 -- The carry is exempt by its role, which nobody can take on, not by a setting, which anybody could.
-CREATE TRIGGER {trigger} AFTER {event} ON {fork} REFERENCING {transition} FOR EACH STATEMENT
-  WHEN (current_user <> 'sdk_carry') EXECUTE FUNCTION {function}({id});
+CREATE TRIGGER {trigger} AFTER {event} ON {fork} REFERENCING {rows} TABLE AS mlops_rows FOR EACH STATEMENT
+  WHEN (current_user <> 'sdk_carry') EXECUTE FUNCTION {function}();
+
+-- name: on_key
+-- Only an UPDATE that names a key column can change it: forks have no trigger that does.
+CREATE TRIGGER {trigger} AFTER UPDATE OF {key} ON {fork} FOR EACH ROW
+  WHEN (current_user <> 'sdk_carry' AND ({changed})) EXECUTE FUNCTION {function}();
 
 -- name: forget_fork
 DELETE FROM mlops.fork WHERE id = %s;

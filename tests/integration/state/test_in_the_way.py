@@ -11,9 +11,11 @@ from mlops_sdk.errors import DeadlineError, PolicyError
 from mlops_sdk.ledger.database import control_transaction
 from mlops_sdk.state import Forked, State, fork
 from mlops_sdk.state.carry import drain_once
-from mlops_sdk.state.cutover import BacklogError, Why, cutover
+from mlops_sdk.state.cutover import Why, cutover
+from mlops_sdk.state.drain import BacklogError
 from mlops_sdk.state.follow import follow_once
 from tests.support.environment import Environment
+from tests.support.faults.statements import Statement, watch
 from tests.support.people import add_people, people_state, rows
 from tests.support.releases import Releases
 from tests.support.tables import metadata, users
@@ -48,31 +50,27 @@ def test_many_changes_are_carried_before_writers_are_stopped_not_under_their_loc
 
 
 def test_a_bulk_write_that_ends_as_the_handover_waits_is_carried_outside_the_locks(
-    releases: Releases, monkeypatch: pytest.MonkeyPatch
+    releases: Releases,
 ) -> None:
     """While locks are held, a writer waits: the longest wait of one is how long they were held."""
-    from mlops_sdk.state import cutover as module
+    under_locks: list[list[str]] = []
+    writer = releases.connect("v0.0.1")
 
-    counted: list[int] = []
-    require_little = module.require_little
+    def write_at_first(statement: Statement, _: object) -> None:
+        if statement.text.startswith("LOCK TABLE"):
+            if not under_locks:
+                writer.execute("INSERT INTO users (user_id) SELECT generate_series(1, 20000)")
+            under_locks.append([])
+        elif under_locks:
+            under_locks[-1].append(statement.text)
 
-    def spied(conn: Any, environment: str, targets: list[Any], at_most: int) -> None:
-        if not counted:  # as if it had been committed just before the locks were had
-            with psycopg.connect(releases.environment.admin.get_secret_value(), autocommit=True) as admin:
-                fork_id = admin.execute("SELECT source FROM mlops.forked").fetchone()
-                assert fork_id is not None
-                admin.execute(
-                    "INSERT INTO store.log_users SELECT %s, generate_series(1, 20000)", [fork_id[0]]
-                )
-        try:
-            require_little(conn, environment, targets, at_most)
-        except BacklogError:
-            counted.append(at_most)
-            raise
-
-    monkeypatch.setattr(module, "require_little", spied)
-    releases.make_live("v0.0.2")
-    assert len(counted) == 1
+    with writer, watch(write_at_first):
+        releases.make_live("v0.0.2")
+    first, second = under_locks
+    assert first[1] == "ROLLBACK", first  # after one look at the log
+    assert "COMMIT" in second
+    with releases.connect("v0.0.2") as conn:
+        assert conn.execute("SELECT count(*) FROM users").fetchone() == (20_000,)
 
 
 def test_an_idle_transaction_is_ended_if_told(releases: Releases) -> None:

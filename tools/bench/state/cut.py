@@ -9,7 +9,7 @@ from mlops_sdk.release.tables import TableSpec
 from tools.bench.figures import Bar, Figure
 from tools.bench.state.releases import Releases, derived, forked
 from tools.bench.state.server import Server, database
-from tools.bench.state.watch import Watch, watching
+from tools.bench.state.watch import Watch, slowest, watching
 
 _DERIVED = 50
 _SMALL_ROWS = 10_000
@@ -46,7 +46,7 @@ def measure(server: Server, sizes: Sizes, say: Callable[[str], None]) -> tuple[l
             seconds["large"].append(_cut(releases, f"large-{number}", large))
         watch = _watched(releases, small)
     return _figures(sizes, seconds), [
-        f"A cut sends {len(watch.statements)} statements; the most time go to: {watch.slowest()}."
+        f"A cut sends {len(watch.statements)} statements; the most time go to: {slowest(watch.statements)}."
     ]
 
 

@@ -21,7 +21,7 @@ from mlops_sdk.state.follow import follow
 from tools.bench.figures import Bar, Figure
 from tools.bench.state.releases import ENVIRONMENT, Releases, forked
 from tools.bench.state.server import Server, database
-from tools.bench.state.watch import Watch, watching
+from tools.bench.state.watch import Watch, slowest, watching
 from tools.bench.state.writers import Writers, writers
 
 _WRITERS = 8
@@ -220,6 +220,6 @@ def _notes(moves: list[Move], written: Writers) -> list[str]:
     return [
         f"{len(moves)} handovers took {sum(tries)} LOCK statements, at most {max(tries)} each, under"
         f" {len(written.accepted):,} accepted writes. In the one that held locks for longest"
-        f" ({max(worst.watch.held_s) * 1000:.0f} ms, {worst.changed:,} more keys) most time went to:"
-        f" {worst.watch.slowest()}."
+        f" ({max(worst.watch.held_s) * 1000:.0f} ms, {worst.changed:,} more keys) the time went to:"
+        f" {slowest(worst.watch.longest())}."
     ]

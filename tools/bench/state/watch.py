@@ -15,24 +15,32 @@ from psycopg import sql
 class Watch:
     """What was seen. `held_s` has one value for each transaction that got its table locks, those that fail later too.
 
-    It begins when the LOCK statement returned and ends when COMMIT or ROLLBACK did; `waited_s` is how long the
-    LOCK statement itself took. `before_lock` is called before each LOCK statement is sent.
+    It begins when the LOCK statement returned and ends when COMMIT or ROLLBACK did; `under_locks` has what was sent
+    meanwhile, `waited_s` how long the LOCK statement itself took. `before_lock` is called before each of those.
     """
 
     before_lock: Callable[[], None] | None = None
     statements: list[tuple[str, float]] = field(default_factory=list)
     held_s: list[float] = field(default_factory=list)
     waited_s: list[float] = field(default_factory=list)
+    under_locks: list[list[tuple[str, float]]] = field(default_factory=list)
 
-    def slowest(self, count: int = 6) -> str:
-        """The kinds of statement that took longest in all, as one line for a person."""
-        total: dict[str, tuple[int, float]] = {}
-        for text, seconds in self.statements:
-            kind = " ".join(text.split()[:3])
-            number, sum_s = total.get(kind, (0, 0.0))
-            total[kind] = (number + 1, sum_s + seconds)
-        ordered = sorted(total.items(), key=lambda item: -item[1][1])[:count]
-        return "; ".join(f"{n} x {kind}: {s * 1000:.0f} ms" for kind, (n, s) in ordered)
+    def longest(self) -> list[tuple[str, float]]:
+        """What was sent while the locks were held for longest, and the rest of that time under `""`."""
+        at = max(range(len(self.held_s)), key=self.held_s.__getitem__)
+        sent = self.under_locks[at]
+        return [*sent, ("", self.held_s[at] - sum(seconds for _, seconds in sent))]
+
+
+def slowest(statements: list[tuple[str, float]], count: int = 6) -> str:
+    """The kinds of statement that took longest in all, as one line for a person."""
+    total: dict[str, tuple[int, float]] = {}
+    for text, seconds in statements:
+        kind = " ".join(text.split()[:3]) or "COMMIT and all between statements"
+        number, sum_s = total.get(kind, (0, 0.0))
+        total[kind] = (number + 1, sum_s + seconds)
+    ordered = sorted(total.items(), key=lambda item: -item[1][1])[:count]
+    return "; ".join(f"{n} x {kind}: {s * 1000:.1f} ms" for kind, (n, s) in ordered)
 
 
 @contextlib.contextmanager
@@ -55,8 +63,11 @@ def watching(watch: Watch) -> Iterator[Watch]:
                 watch.statements.append((text, ended - started))
                 if locks:
                     watch.waited_s.append(ended - started)
+                elif self._locked_at is not None:
+                    watch.under_locks[-1].append((text, ended - started))
             if locks:
                 self._locked_at = ended
+                watch.under_locks.append([])
             return done
 
         @contextlib.contextmanager

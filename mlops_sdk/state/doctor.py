@@ -146,6 +146,13 @@ def _settings(facts: Facts) -> Iterator[Finding]:
         yield Finding("role sdk may hang in a transaction for ever", _again(facts, "sdk"))
 
 
+def _rights(facts: Facts) -> Iterator[Finding]:
+    for role, right, what in facts.missing_rights:
+        yield Finding(
+            f"{role} has not {right} on {what}", f"GRANT {right} ON {what} TO {role} -- as its owner"
+        )
+
+
 def _public(facts: Facts) -> Iterator[Finding]:
     for where, right in facts.public_rights:
         yield Finding(f"everybody has {right} on {where}", f"REVOKE {right} ON {where} FROM PUBLIC")
@@ -265,6 +272,7 @@ CHECKS: Mapping[str, Callable[[Facts], Iterator[Finding]]] = {
     "roles have no right too many": _attributes,
     "roles are members of the right ones": _memberships,
     "roles have their settings": _settings,
+    "releases may use what they share and read": _rights,
     "nothing is granted to everybody": _public,
     "releases own nothing": _owners,
     "every write to a fork is captured": _capture,

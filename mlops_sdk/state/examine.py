@@ -6,6 +6,7 @@ from mlops_sdk.ledger.bindings import read_bindings
 from mlops_sdk.ledger.database import Connection
 from mlops_sdk.ledger.migrations import LATEST, installed_version
 from mlops_sdk.release.binding import Binding
+from mlops_sdk.state.ddl import GENERATION_COLUMN, XID_COLUMN
 from mlops_sdk.state.definers import definers
 from mlops_sdk.state.drift import drift
 from mlops_sdk.state.facts import Facts, ForkFacts, Membership, RoleFacts
@@ -43,6 +44,12 @@ def examine(conn: Connection, environment: str) -> Facts:
         releases=releases,
         memberships=frozenset(
             Membership(*row) for row in conn.execute(query("doctor", "memberships"), roles)
+        ),
+        missing_rights=tuple(
+            conn.execute(
+                query("doctor", "missing_rights"),
+                {"roles": list(releases.values()), "hidden": [XID_COLUMN, GENERATION_COLUMN]},
+            )
         ),
         public_rights=tuple(conn.execute(query("doctor", "public_rights"), schemas)),
         owned=tuple(conn.execute(query("doctor", "owned"), {"roles": list(releases.values())})),

@@ -63,6 +63,7 @@ class Facts:
     roles: Mapping[str, RoleFacts]
     releases: Mapping[str, str]  # role of each cut release, which is its pg_schema too, by tag
     memberships: frozenset[Membership] = frozenset()
+    missing_rights: tuple[tuple[str, str, str], ...] = ()  # role, right, object as in GRANT
     public_rights: tuple[tuple[str, str], ...] = ()
     owned: tuple[tuple[str, str], ...] = ()
     forks: tuple[ForkFacts, ...] = ()

@@ -107,6 +107,36 @@ BREAKS = [
         "ALTER ROLE OLD SET search_path = 'OLD', shared, sdk_ext, pg_temp",
     ),
     (
+        "REVOKE INSERT ON mlops.prediction_log FROM sdk_app",
+        "releases may use what they share and read",
+        "sdk_app has not INSERT on TABLE mlops.prediction_log",
+        "GRANT INSERT ON mlops.prediction_log TO sdk_app",
+    ),
+    (
+        "REVOKE USAGE ON SCHEMA shared FROM sdk_app",
+        "releases may use what they share and read",
+        "sdk_app has not USAGE on SCHEMA shared",
+        "GRANT USAGE ON SCHEMA shared TO sdk_app",
+    ),
+    (
+        "REVOKE INSERT (user_id) ON shared.interactions FROM sdk_app",
+        "releases may use what they share and read",
+        "sdk_app has not INSERT (user_id) on TABLE shared.interactions",
+        "GRANT INSERT (user_id) ON shared.interactions TO sdk_app",
+    ),
+    (
+        "REVOKE INSERT ON OLD.interactions FROM OLD",
+        "releases may use what they share and read",
+        "OLD has not INSERT on TABLE OLD.interactions",
+        "GRANT INSERT ON OLD.interactions TO OLD",
+    ),
+    (
+        "REVOKE SELECT ON NEW.interactions FROM NEW",
+        "releases may use what they share and read",
+        "NEW has not SELECT on TABLE NEW.interactions",
+        "GRANT SELECT ON NEW.interactions TO NEW",
+    ),
+    (
         "GRANT CONNECT, TEMPORARY ON DATABASE APP TO PUBLIC",
         "nothing is granted to everybody",
         "everybody has CONNECT on database APP",

@@ -58,6 +58,37 @@ SELECT r.rolname, pg_describe_object(d.classid, d.objid, d.objsubid)
    AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
  ORDER BY 1, 2;
 
+-- name: missing_rights
+-- What a release needs beside its forks and has not: what is common to all of them through sdk_app (of a shared table
+-- the columns, for a COPY into it), and its own views. Rows are (role, right, object).
+WITH wanted(role, right_, kind, name, has) AS (
+  SELECT 'sdk_app', 'USAGE', 'SCHEMA', format('%%I', s), has_schema_privilege('sdk_app', s, 'USAGE')
+    FROM unnest(ARRAY['mlops', 'shared', 'sdk_ext']) AS s
+  UNION ALL
+  SELECT 'sdk_app', r, 'TABLE', t, has_table_privilege('sdk_app', t, r)
+    FROM (VALUES ('mlops.pointer_view', 'SELECT'), ('mlops.prediction_log', 'INSERT')) AS v(t, r)
+  UNION ALL
+  SELECT 'sdk_app', format('INSERT (%%I)', a.attname), 'TABLE', format('shared.%%I', c.relname),
+         has_column_privilege('sdk_app', c.oid, a.attnum, 'INSERT')
+    FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
+   WHERE c.relnamespace = 'shared'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+         AND a.attname <> ALL (%(hidden)s)
+  UNION ALL
+  SELECT r.rolname, 'USAGE', 'SCHEMA', format('%%I', n.nspname), has_schema_privilege(r.oid, n.oid, 'USAGE')
+    FROM pg_roles AS r JOIN pg_namespace AS n ON n.nspname = r.rolname WHERE r.rolname = ANY(%(roles)s)
+  UNION ALL
+  SELECT r.rolname, 'SELECT', 'TABLE', format('%%I.%%I', n.nspname, c.relname),
+         has_table_privilege(r.oid, c.oid, 'SELECT')
+    FROM pg_roles AS r JOIN pg_namespace AS n ON n.nspname = r.rolname JOIN pg_class AS c ON c.relnamespace = n.oid
+   WHERE r.rolname = ANY(%(roles)s) AND c.relkind = 'v'
+  UNION ALL
+  SELECT r.rolname, 'INSERT', 'TABLE', format('%%I.%%I', n.nspname, c.relname),
+         has_table_privilege(r.oid, c.oid, 'INSERT')
+    FROM pg_roles AS r JOIN pg_namespace AS n ON n.nspname = r.rolname JOIN pg_class AS c ON c.relnamespace = n.oid
+    JOIN pg_class AS s ON s.relnamespace = 'shared'::regnamespace AND s.relname = c.relname AND s.relkind = 'r'
+   WHERE r.rolname = ANY(%(roles)s) AND c.relkind = 'v')
+SELECT role, right_, kind || ' ' || name FROM wanted WHERE NOT has ORDER BY 1, 2, 3;
+
 -- name: forks
 -- A fork's table as the catalog has it: capture triggers and others with their state (A: always), whether its
 -- guard is there, autovacuum, and who but its owner was granted what on the table or on a column.

@@ -59,19 +59,21 @@ def who_listens(port: int) -> Listener | None:
     return Listener(None, "a process of another account")
 
 
+def listens(process: psutil.Process, port: int) -> bool:
+    """Whether a process has a listening socket of `port`, which it may have got from its parent."""
+    try:
+        found = process.net_connections(kind="tcp")
+    except psutil.Error:
+        return False
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in found)
+
+
 def _listening_pids(port: int) -> list[int]:
     try:
         connections = psutil.net_connections(kind="tcp")
     except psutil.AccessDenied:
         # macOS shows an ordinary account the connections of its own processes only.
-        connections = []
-        for process in psutil.process_iter():
-            try:
-                found = process.net_connections(kind="tcp")
-            except psutil.Error:
-                continue
-            if any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in found):
-                return [process.pid]
+        return [process.pid for process in psutil.process_iter() if listens(process, port)]
     return [
         each.pid
         for each in connections

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlops_sdk.errors import DeadlineError, MlopsError, NotFoundError, PolicyError, UnreachableError
-from mlops_sdk.platform.ports import who_listens
-from mlops_sdk.platform.processes import end_marked, mark_of, marked_processes
+from mlops_sdk.platform.ports import listens, who_listens
+from mlops_sdk.platform.processes import end_marked, marked_processes
 from mlops_sdk.platform.program import Program
 from mlops_sdk.platform.readiness import is_ready
 from mlops_sdk.platform.supervisor_files import SupervisorFiles
@@ -265,15 +265,22 @@ def _answers(program: Program, info: ProcessInfo) -> bool:
 
 
 def _refuse_taken_port(program: Program, *, own: str | None = None) -> None:
-    """Raise PolicyError when somebody listens on the program's port who does not carry the mark `own`."""
+    """Raise PolicyError when somebody listens on the program's port, and nobody who carries the mark `own` does.
+
+    A child has its parent's socket until it closes it, and the system names only one of them: so who carries the
+    mark is asked.
+    """
     if program.readiness is None:
         return
-    listener = who_listens(program.readiness.port)
-    if listener is None or (own is not None and (listener.pid is None or mark_of(listener.pid) == own)):
+    port = program.readiness.port
+    if own is not None and any(listens(process, port) for process in marked_processes(own)):
+        return
+    listener = who_listens(port)
+    if listener is None or (own is not None and listener.pid is None):
         return
     raise PolicyError(
-        f"port {program.readiness.port} of program {program.name} is in use by {listener}",
-        where=f"127.0.0.1:{program.readiness.port}",
+        f"port {port} of program {program.name} is in use by {listener}",
+        where=f"127.0.0.1:{port}",
         remedy="Stop that process, or give the environment another port in its stack config.",
     )
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from mlops_sdk.errors import DeadlineError, InputError, MlopsError, NotFoundError, PolicyError
-from mlops_sdk.platform.ports import free_ports, is_free
+from mlops_sdk.platform.ports import free_ports, is_free, who_listens
 from mlops_sdk.platform.processes import mark_of
 from mlops_sdk.platform.program import Program, Readiness
 from mlops_sdk.platform.supervisor import Supervisor
@@ -86,6 +86,30 @@ def test_a_changed_program_is_replaced_and_others_keep_their_pids(supervisor: Su
     assert psutil.Process(pid_of(supervisor, "web")).environ()["COLOUR"] == "100% ; # blue"
     assert pid_of(supervisor, "web") != before[0]
     assert pid_of(supervisor, "other") == before[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each of the processes is named")
+def test_a_port_that_a_process_without_the_mark_shares_with_one_that_has_it_is_the_program_s_own(
+    supervisor: Supervisor,
+) -> None:
+    """As a child that a server has just forked: it is the one that psutil names."""
+    (port,) = free_ports(1)
+    script = (
+        "import os, socket, sys, time\n"
+        f"server = socket.create_server(('127.0.0.1', {port}))\n"
+        "server.set_inheritable(True)\n"
+        "if os.fork() == 0:\n"
+        "    os.execve('/bin/sleep', ['sleep', '1000'], {})\n"
+        "time.sleep(1000)\n"
+    )
+    program = sleeper("shared", command=(sys.executable, "-c", script), readiness=Readiness("tcp", port))
+    supervisor.apply(program)
+    (child,) = psutil.Process(pid_of(supervisor, "shared")).children()
+    eventually(lambda: mark_of(child.pid) is None, "the child is without the mark")
+    found = who_listens(port)
+    assert found is not None and found.pid == child.pid
+    supervisor.wait_ready(program)
+    child.kill()
 
 
 def test_a_removed_program_is_gone_and_removing_it_again_does_nothing(supervisor: Supervisor) -> None:

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -24,60 +24,25 @@ from tests.support.machine.driver import Driver
 from tests.support.machine.model import Lost, Model
 from tests.support.machine.observed import Observed
 from tests.support.machine.sessions import Fault
-from tests.support.machine.tables import FAMILIES, FORKED, OPTIONAL, Declaration, Key, Shape
+from tests.support.machine.strategies import (
+    PEOPLE,
+    Change,
+    declarations,
+    faults,
+    keys,
+    picks,
+    shapes,
+    writes,
+)
+from tests.support.machine.tables import FORKED, Declaration, Key, Shape
 from tests.support.postgres import PostgresServer
 
 MOST_RELEASES = 4
-PEOPLE = range(3)
-GROWS = sorted(name for name, table in FORKED.items() if table.grows)
 
 
 def pick_of(found: Sequence[str], pick: int) -> str:
     """One of those found, which are not none."""
     return found[pick % len(found)]
-
-
-@dataclass(frozen=True)
-class Change:
-    """One write to a table of the history: what it does to a row, as far as the row is there."""
-
-    kind: Literal["put", "delete", "rekey", "swap", "append"]
-    pick: int
-    key: Key
-    n: int
-
-
-picks = st.integers(0, 5)
-keys = st.tuples(st.sampled_from(PEOPLE), st.integers(0, 1))
-changes = st.builds(
-    Change,
-    kind=st.sampled_from(["put", "put", "put", "delete", "rekey", "swap", "append", "append"]),
-    pick=picks,
-    key=keys,
-    n=st.integers(0, 9),
-)
-writes = st.lists(changes, min_size=1, max_size=4)
-shapes = st.builds(
-    Shape,
-    families=st.frozensets(st.sampled_from(sorted(FAMILIES)), min_size=1, max_size=2),
-    derived=st.sampled_from([False, False, True]),
-    person=st.sampled_from(["bigint", "text", "uuid"]),
-    draft=st.sampled_from(["integer", "text"]),
-    parts=st.booleans(),
-)
-
-
-declarations = st.builds(
-    Declaration,
-    shape=st.just(Shape()),  # the history's own takes its place
-    left_out=st.frozensets(st.sampled_from(OPTIONAL)),
-    extra=st.frozensets(st.sampled_from(GROWS)),
-    noted=st.booleans(),
-    size=st.integers(1, 2),
-    factor=st.integers(1, 2),
-    kept_long=st.booleans(),
-)
-faults = st.builds(Fault, at=st.integers(1, 60), how=st.sampled_from(["process", "session"]))
 
 
 class Releasing(RuleBasedStateMachine):

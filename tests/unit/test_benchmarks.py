@@ -6,7 +6,7 @@ import pytest
 
 from tools.bench.figures import Bar, Figure, percentile, rounded, table
 from tools.bench.page import page
-from tools.bench.state.watch import Watch
+from tools.bench.state.watch import Watch, slowest
 
 
 def test_a_percentile_is_a_value_that_was_seen() -> None:
@@ -57,7 +57,12 @@ def test_a_page_has_the_parts_of_both_benches() -> None:
 
 
 def test_a_watch_names_the_kinds_of_statement_that_took_longest() -> None:
-    watch = Watch(
-        statements=[("SELECT 1 FROM a", 0.001), ("GRANT SELECT ON b", 0.2), ("GRANT SELECT ON c", 0.3)]
-    )
-    assert watch.slowest(1) == "2 x GRANT SELECT ON: 500 ms"
+    statements = [("SELECT 1 FROM a", 0.001), ("GRANT SELECT ON b", 0.2), ("GRANT SELECT ON c", 0.3)]
+    assert slowest(statements, 1) == "2 x GRANT SELECT ON: 500.0 ms"
+
+
+def test_a_watch_tells_what_was_sent_while_locks_were_held_for_longest() -> None:
+    sent = [[("GRANT a", 0.01)], [("DELETE b", 0.02), ("GRANT b", 0.01)]]
+    found = Watch(held_s=[0.02, 0.04], under_locks=sent).longest()
+    assert found[:-1] == sent[1]
+    assert found[-1] == ("", pytest.approx(0.01))

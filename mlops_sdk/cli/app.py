@@ -12,6 +12,7 @@ from mlops_sdk.cli.commands import (
     down,
     history,
     lease,
+    ledger,
     lock,
     plan,
     resume,
@@ -19,6 +20,7 @@ from mlops_sdk.cli.commands import (
     stack,
     state,
     status,
+    tag,
     up,
 )
 from mlops_sdk.cli.group import Commands
@@ -62,3 +64,5 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(state.app, name="state")
 app.add_typer(stack.app, name="stack")
 app.add_typer(lease.app, name="lease")
+app.add_typer(ledger.app, name="ledger")
+app.add_typer(tag.app, name="tag")

@@ -19,7 +19,7 @@ from mlops_sdk.release.manifest import (
     ModelRef,
     version_fault,
 )
-from mlops_sdk.release.tag import parse_tag, tag_form
+from mlops_sdk.release.tag import Tag, model_faults, parse_tag, tag_form
 from mlops_sdk.release.yaml_reader import Document, read_document
 
 __all__ = ["load_manifest", "manifest_json_schema"]
@@ -148,13 +148,26 @@ def _check_release(document: Document, release: object, path: Path, scheme: str)
     if not isinstance(release, str) or "release" in {fault.key for fault in document.faults}:
         return
     try:
-        parse_tag(release, scheme)
+        tag = parse_tag(release, scheme)
     except InputError as error:
         document.add(("release",), error.what, f"write {tag_form(scheme)}")
         return
     if path.name != f"{release}.yaml":
         remedy = f"name the file {release}.yaml, or write the tag that it is named by"
         document.add(("release",), f"the file of release {release} is named {path.name}", remedy)
+    _check_named_models(document, tag)
+
+
+def _check_named_models(document: Document, tag: Tag) -> None:
+    """A tag that names models names those of the manifest, once nothing else is wrong with them."""
+    assert isinstance(document.value, dict)
+    models = document.value.get("models", {})
+    if any(fault.key.startswith("models") for fault in document.faults) or not isinstance(models, dict):
+        return
+    if all(isinstance(model, dict) for model in models.values()):
+        versions = {key: model.get("version") for key, model in models.items()}
+        for fault in model_faults(tag, versions):
+            document.add(("release",), fault, "write the same models and versions in both, in the same order")
 
 
 def _check_models(document: Document, models: object) -> None:

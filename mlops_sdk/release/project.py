@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mlops_sdk.errors import InputError, NotFoundError
+from mlops_sdk.release.tag import SCHEMES
 
-SCHEMES = ("deployment-manager", "models-as-dependencies")
 _APP = re.compile(r"[a-z][a-z0-9_]*")
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9-]*")
 _KEYS = ("app", "scheme", "registry_uri", "image_repository", "environments", "keep")

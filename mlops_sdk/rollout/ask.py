@@ -9,7 +9,8 @@ from typing import Any
 
 from mlops_sdk.errors import MlopsError, UnreachableError
 from mlops_sdk.ledger import address as addresses
-from mlops_sdk.ledger.entries import Entry
+from mlops_sdk.ledger.anchor import anchor_of, parse_anchor, require_anchor
+from mlops_sdk.ledger.entries import Entry, verify_chain
 from mlops_sdk.ledger.lease import current
 from mlops_sdk.platform.supervisor import Supervisor
 from mlops_sdk.release.lock import Lock
@@ -139,6 +140,35 @@ def at(project: Project, address: str) -> dict[str, Any]:
             "pg_schema": binding.pg_schema if binding and not retired else None,
             "models": _models(lock),
         }
+
+
+def verify_ledger(project: Project, environment: str, anchor: str | None = None) -> dict[str, Any]:
+    """Follow the hash chain from the first entry; return how many there are and the newest one, the head.
+
+    `anchor` is N:HASH of an entry, noted elsewhere: it must still hold. Raises InputError for what is no anchor, and
+    MlopsError naming the first entry that is not as it was written.
+    """
+    noted = parse_anchor(anchor) if anchor else None
+    with open_session(project, environment) as session:
+        newest_first = session.ledger.entries()
+    try:
+        verify_chain(reversed(newest_first))
+        if noted is not None:
+            require_anchor(newest_first, noted)
+    except ValueError as error:
+        raise MlopsError(
+            str(error),
+            where=f"ledger of {environment}",
+            remedy="somebody with more rights than the SDK changed it: compare it with a backup",
+        ) from error
+    head = newest_first[0] if newest_first else None
+    return {
+        "environment": environment,
+        "entries": len(newest_first),
+        "head": str(anchor_of(head)) if head else None,
+        "head_at": _time(head.at) if head else None,
+        "anchor": anchor,
+    }
 
 
 def lease(project: Project, environment: str) -> dict[str, Any] | None:

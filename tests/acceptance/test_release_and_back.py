@@ -169,6 +169,15 @@ def test_history_status_and_at_tell_what_was_live_when(clone: Clone) -> None:
     assert clone.json("at", "local@{2020-01-01T00:00}")["release"] is None
 
 
+def test_the_ledger_holds_by_its_head_and_not_by_a_forged_anchor(clone: Clone) -> None:
+    head = clone.json("ledger", "verify", "local")["head"]
+    assert "holds" in clone.run("ledger", "verify", "local", "--anchor", head).stdout
+    n, _, _ = head.partition(":")
+    forged = clone.run("ledger", "verify", "local", "--anchor", f"{n}:sha256:{'0' * 64}", code=1)
+    assert f"entry {n} has hash" in forged.stderr
+    assert clone.run("ledger", "verify", "local", "--anchor", "newest", code=2).stdout == ""
+
+
 def inputs_of(clone: Clone) -> dict[str, object]:
     """What Pulumi has registered, by resource, encrypted values and their order aside."""
     state = json.loads(clone.shell("pulumi stack export -s local"))

@@ -46,6 +46,8 @@ def test_help_lists_every_command_and_starts_nothing_heavy() -> None:
         "state",
         "stack",
         "lease",
+        "ledger",
+        "tag",
     ):
         assert f" {command} " in done.stdout
     heavy = subprocess.run(
@@ -102,3 +104,21 @@ def test_every_error_has_the_exit_code_that_its_module_promises() -> None:
         if len(words) >= 2 and words[1].isdigit() and hasattr(errors, words[0]):
             assert getattr(errors, words[0]).exit_code == int(words[1]), words[0]
     assert "LeaseHeldError 22" in tree
+
+
+def test_a_tag_is_explained_in_the_project_s_scheme(project: Path) -> None:
+    facts = project / "pyproject.toml"
+    facts.write_text(facts.read_text() + 'scheme = "code-and-model-tags"\n')
+    done = mlops("tag", "explain", "v1.2.3-embedder-v7-rc2", folder=project)
+    assert done.stdout.splitlines() == [
+        "v1.2.3-embedder-v7-rc2: scheme code-and-model-tags",
+        "  code       1.2.3",
+        "  model      embedder version 7",
+        "  goes to    staging, as candidate 2",
+        "  new model  a new tag on the same commit",
+        "             v1.2.3-embedder-v8 for the next embedder",
+        "  lock       none here",
+    ]
+    wrong = mlops("tag", "explain", "v1.2.3", folder=project)
+    assert wrong.returncode == errors.InputError.exit_code
+    assert "write vX.Y.Z-KEY-vN for each model" in wrong.stderr

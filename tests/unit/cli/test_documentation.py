@@ -18,13 +18,17 @@ from mlops_sdk.ledger.entries import KINDS, Entry, Pointer
 from mlops_sdk.ledger.lease import Held, Holder
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.diff import CodeChange, Diff, EntryChange, ModelChange, ParameterChange, TableChange
+from mlops_sdk.release.lock import LockedModel
+from mlops_sdk.release.lock_file import write_lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout import ask
 from mlops_sdk.rollout.explain import plan_data
 from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.plan import Intent, Plan
 from mlops_sdk.rollout.steps import Step
+from mlops_sdk.rollout.tags import explain_tag
 from mlops_sdk.state.loss import TableLoss
+from tests.support.locks import make_lock
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -67,7 +71,7 @@ BINDING = Binding(
     role="rel_shop_000001_aaaaaaaa",
     service_port=1,
 )
-ENTRY = Entry("local", 4, "sha256:0", NOW, "live", DIGEST, 1, "ann", "", "", {"release": "v0.0.1"})
+ENTRY = Entry("local", 1, None, NOW, "live", DIGEST, 1, "ann", "", "", {"release": "v0.0.1"})
 LOCK = SimpleNamespace(
     release="v0.0.1",
     digest=DIGEST,
@@ -144,7 +148,23 @@ def test_the_fields_of_status_history_at_doctor_and_lease_are_documented(project
     assert set(names(ask.history(project, "local", limit=1))) == documented("## history")
     assert set(names(ask.at(project, "local"))) == documented("## at")
     assert set(names(ask.doctor(project, "local"))) == documented("## doctor")
+    verified = ask.verify_ledger(project, "local")
+    assert set(names(verified)) == documented("## ledger verify")
     assert set(names(ask.lease(project, "local"))) == documented("## lease show")
+
+
+def test_the_fields_of_an_explained_tag_are_documented(tmp_path: Path) -> None:
+    tag = "v1.0.0-ranker-v1"
+    releases = tmp_path / "stacks" / "releases"
+    releases.mkdir(parents=True)
+    (releases / f"{tag}.yaml").write_text(f"release: {tag}\n")
+    model = LockedModel(name="movie-ranker", version=1, digest=DIGEST)
+    write_lock(releases / f"{tag}.lock.yaml", make_lock(release=tag, models={"ranker": model}))
+    answer = explain_tag(Project(root=tmp_path, app="shop", scheme="code-and-model-tags"), tag)
+    assert answer["file"] == f"stacks/releases/{tag}.yaml"
+    assert answer["release"]["models"] == {"ranker": "movie-ranker version 1"}
+    assert answer["after_model_bump"] == {"ranker": "v1.0.0-ranker-v2"}
+    assert set(names(answer, into=("release",))) == documented("## tag explain")
 
 
 def test_the_fields_of_an_outcome_are_documented() -> None:

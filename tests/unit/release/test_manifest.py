@@ -171,6 +171,18 @@ def test_the_tag_follows_the_scheme_of_the_project(tmp_path: Path) -> None:
     assert read(tmp_path, text, "v1.2.3-rc4.yaml", "models-as-dependencies").release == "v1.2.3-rc4"
 
 
+def test_a_tag_that_names_models_names_those_of_the_manifest(tmp_path: Path) -> None:
+    tag = "v1.2.3-embedder-v1-reranker-v2"
+    text = RIGHT.replace("v0.0.2", tag)
+    with pytest.raises(ManifestError) as caught:
+        read(tmp_path, text, f"{tag}.yaml", "code-and-model-tags")
+    (fault,) = caught.value.faults
+    assert (fault.line, fault.key) == (2, "release")
+    assert "names version 2 of reranker, the manifest an alias" in fault.what
+    pinned = text.replace("alias: candidate", "version: 2")
+    assert read(tmp_path, pinned, f"{tag}.yaml", "code-and-model-tags").release == tag
+
+
 def test_a_manifest_that_is_not_there_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no such release manifest"):
         load_manifest(tmp_path / "v0.0.9.yaml")

@@ -210,7 +210,12 @@ def _reuse(run: Run, table: str) -> None:
 def _fork(run: Run, table: str) -> None:
     session = run.session
     fork.fork(
-        session.operator.operator_url, session.environment, run.lock.digest, table, lease=run.lease.token
+        session.operator.operator_url,
+        session.environment,
+        run.lock.digest,
+        table,
+        lease=run.lease.token,
+        report=lambda line: session.report(Note(line)),
     )
 
 

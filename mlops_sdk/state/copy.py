@@ -4,6 +4,7 @@ Tables that foreign keys connect are copied in one transaction from one snapshot
 """
 
 import time
+from collections.abc import Callable
 
 import psycopg
 from psycopg import sql
@@ -13,6 +14,7 @@ from mlops_sdk.ledger.database import Connection, LeaseToken, control_transactio
 from mlops_sdk.state import apply, ddl
 from mlops_sdk.state.compatible import common_columns
 from mlops_sdk.state.forks import Fork, children_first, connected, lock_drains, lock_of, read_forks, specs_of
+from mlops_sdk.state.progress import Meter, Progress
 from mlops_sdk.state.queries import query
 
 COPY_LOCK_TIMEOUT_MS = 10_000
@@ -23,7 +25,17 @@ _RESTS = 6
 _LONGEST_REST_S = 0.5
 
 
-def copy(conn: Connection, environment: str, fork_id: int, lease: LeaseToken | None) -> None:
+Report = Callable[[str], None]
+"""Is told how far the copy of a table is, every few seconds."""
+
+
+def copy(
+    conn: Connection,
+    environment: str,
+    fork_id: int,
+    lease: LeaseToken | None,
+    report: Report | None = None,
+) -> None:
     """Fill a fork that is `copying` or `stale`, and those connected with it; then they are `following`.
 
     It can take long, so the lease is checked before and after: a held row would stop the lease's own renewal.
@@ -32,7 +44,7 @@ def copy(conn: Connection, environment: str, fork_id: int, lease: LeaseToken | N
     group = retry(lambda: _begin(conn, environment, fork_id, lease))
     if group:
         try:
-            retry(lambda: _fill(conn, environment, group))
+            retry(lambda: _fill(conn, environment, group, report))
         except psycopg.errors.IntegrityError as error:
             raise PolicyError(
                 f"the fork cannot hold a row of the live release: {error.diag.message_primary}",
@@ -55,7 +67,7 @@ def _begin(conn: Connection, environment: str, fork_id: int, lease: LeaseToken |
         return group
 
 
-def _fill(conn: Connection, environment: str, group: list[Fork]) -> None:
+def _fill(conn: Connection, environment: str, group: list[Fork], report: Report | None) -> None:
     # Before the snapshot: who copied the same meanwhile has committed or is gone.
     with conn.transaction():
         conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -66,7 +78,7 @@ def _fill(conn: Connection, environment: str, group: list[Fork]) -> None:
         if all(fork.state != "copying" for fork in targets.values()):
             return
         order = [targets[name] for name in children_first({n: f.spec for n, f in targets.items()})]
-        _copy_rows(conn, environment, order)
+        _copy_rows(conn, environment, order, report)
         fresh = [fork for fork in reversed(order) if not _is_indexed(conn, fork)]
         for fork in fresh:
             _index(conn, fork)
@@ -76,7 +88,7 @@ def _fill(conn: Connection, environment: str, group: list[Fork]) -> None:
             conn.execute(sql.SQL("ANALYZE {}").format(fork.name))
 
 
-def _copy_rows(conn: Connection, environment: str, order: list[Fork]) -> None:
+def _copy_rows(conn: Connection, environment: str, order: list[Fork], report: Report | None) -> None:
     ids = {i for fork in order for i in (fork.source, fork.moved) if i is not None}
     sources = {fork.id: fork for fork in read_forks(conn, environment, ids=sorted(ids))}
     app = lock_of(conn, order[0].digest).app
@@ -87,19 +99,26 @@ def _copy_rows(conn: Connection, environment: str, order: list[Fork]) -> None:
         conn.execute(sql.SQL("DELETE FROM {}").format(fork.name))
     for fork in reversed(order):
         for source, owned in apply.sides(fork, sources, app, relation="s"):
-            _copy_in_steps(conn, fork, source, owned)
+            _copy_in_steps(conn, fork, source, owned, report)
     conn.execute("SET CONSTRAINTS ALL IMMEDIATE")
     conn.execute("RESET ROLE")
 
 
-def _copy_in_steps(conn: Connection, fork: Fork, source: Fork, owned: sql.Composable) -> None:
+def _copy_in_steps(
+    conn: Connection, fork: Fork, source: Fork, owned: sql.Composable, report: Report | None
+) -> None:
+    def tell(progress: Progress) -> None:
+        if report is not None:
+            report(f"{fork.table}: {progress}")
+
+    meter = Meter(0, tell, at_once=False)
     columns = ddl.names(common_columns(source.spec, fork.spec))
     row = conn.execute(query("copy", "blocks"), [source.pg_schema, source.table]).fetchone()
     blocks = row[0] if row else 0
     for first in range(0, blocks, _STEP_BLOCKS):
         began = time.monotonic()
         places = {"first": f"({first},0)", "end": f"({first + _STEP_BLOCKS},0)"}
-        conn.execute(
+        copied = conn.execute(
             query("copy", "rows").format(
                 fork=fork.name,
                 source=source.name,
@@ -107,7 +126,10 @@ def _copy_in_steps(conn: Connection, fork: Fork, source: Fork, owned: sql.Compos
                 owned=owned,
                 **{name: sql.Literal(place) for name, place in places.items()},
             )
-        )
+        ).rowcount
+        share = min(1.0, (first + _STEP_BLOCKS) / blocks)
+        meter.total = round((meter.rows + copied) / share)  # as if all blocks had as many rows
+        meter.add(copied)
         if first + _STEP_BLOCKS < blocks:
             time.sleep(min(_LONGEST_REST_S, _RESTS * (time.monotonic() - began)))
 

@@ -19,7 +19,7 @@ from mlops_sdk.state import carry, ddl
 from mlops_sdk.state.build import reserve
 from mlops_sdk.state.capture import add_capture, ensure_logical
 from mlops_sdk.state.compatible import incompatibilities
-from mlops_sdk.state.copy import COPY_LOCK_TIMEOUT_MS, copy
+from mlops_sdk.state.copy import COPY_LOCK_TIMEOUT_MS, Report, copy
 from mlops_sdk.state.forks import (
     Fork,
     connected,
@@ -36,7 +36,15 @@ def staging_schema(pg_schema: str) -> str:
     return re.sub("^rel_", "stg_", pg_schema)
 
 
-def fork(conninfo: SecretStr, environment: str, digest: str, table: str, *, lease: LeaseToken | None) -> None:
+def fork(
+    conninfo: SecretStr,
+    environment: str,
+    digest: str,
+    table: str,
+    *,
+    lease: LeaseToken | None,
+    report: Report | None = None,
+) -> None:
     """Make the release's fork of `table`, and of the tables that references connect with it, follow; idempotent.
 
     Without a fork that was ever live it starts empty. A fork whose table somebody dropped is made anew. Raises
@@ -51,7 +59,7 @@ def fork(conninfo: SecretStr, environment: str, digest: str, table: str, *, leas
         group = connected(specs, table)
         found = retry(lambda: _register(conn, binding, [specs[name] for name in group], lease))
         if any(known.state != "following" for known in found):
-            copy(conn, environment, found[0].id, lease)
+            copy(conn, environment, found[0].id, lease, report)
         carry.catch_up(conninfo, environment, digest, lease=lease)
 
 

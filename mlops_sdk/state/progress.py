@@ -1,4 +1,4 @@
-"""How far a build is: rows, rate and the time left. It must not know where the rows come from."""
+"""How far a build or a copy is: rows, rate and the time left. It must not know where the rows come from."""
 
 import time
 from collections.abc import Callable
@@ -24,13 +24,17 @@ class Progress:
 
 
 class Meter:
-    """Measures one attempt that begins with `rows` from earlier ones, and reports now and then."""
+    """Measures one attempt that begins with `rows` from earlier ones, and reports now and then.
+
+    With `at_once` it reports the first rows too; else nothing that is over soon.
+    """
 
     def __init__(
         self,
         rows: int,
         report: Callable[[Progress], None] | None,
         *,
+        at_once: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.rows = rows
@@ -39,7 +43,7 @@ class Meter:
         self._clock = clock
         self._first = rows
         self._started = clock()
-        self._reported: float | None = None
+        self._reported: float | None = None if at_once else self._started
 
     def add(self, rows: int) -> None:
         """Count a batch that is committed."""

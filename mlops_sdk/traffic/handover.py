@@ -57,7 +57,7 @@ def handover(
         if under_way is not None and under_way.digest != target:
             turn_back(conninfo, conn, environment, traffic, lease, patience)
         if pointer.digest != target:
-            _prepare(conninfo, conn, environment, pointer, target, lease)
+            _prepare(conninfo, conn, environment, pointer, target, lease, report)
             _commit(conninfo, conn, environment, pointer, target, why, lease, patience)
             pointer = read_pointer(conn, environment)
         traffic.point(binding.service_port)
@@ -88,6 +88,7 @@ def _prepare(
     pointer: Pointer,
     target: str,
     lease: LeaseToken | None,
+    report: Callable[[str], None] | None,
 ) -> None:
     """Bring the target's forks close, so that the locks are held for milliseconds."""
     _check(conn, environment, lease)
@@ -96,7 +97,7 @@ def _prepare(
     _mark_unknown(conn, environment, target)
     for found in read_forks(conn, environment, digests=[target]):
         if found.state != "following":
-            copy(conn, environment, found.id, lease)
+            copy(conn, environment, found.id, lease, report)
     releases = [digest for digest in (pointer.digest, target) if digest]
     retry(lambda: set_autovacuum(conn, environment, releases, on=False, lease=lease))
     if read_forks(conn, environment, digests=[target]):

@@ -42,7 +42,7 @@ def shift(
     with connect(conninfo, f"mlops shift {environment}") as conn:
         for found in read_forks(conn, environment, digests=[target]):
             if found.state != "following":
-                copy(conn, environment, found.id, lease)
+                copy(conn, environment, found.id, lease, report)
         _step(conninfo, conn, environment, target, weight, lease, patience)
         live = read_pointer(conn, environment).digest
         under_way = read_shift(conn, environment)

@@ -8,6 +8,7 @@ from mlops_sdk.state import (
     Forked,
     State,
     fork,
+    progress,
 )
 from tests.support.releases import Releases
 from tests.support.tables import metadata, users
@@ -77,3 +78,34 @@ def test_a_fork_that_fell_far_behind_is_copied_anew(film_releases: Releases) -> 
     with film_releases.connect("v0.0.1") as a:
         assert a.execute("SELECT count(*), min(user_id) FROM users").fetchone() == (2900, 101)
         a.execute("UPDATE users SET count = 1")
+
+
+def test_a_copy_goes_in_steps_tells_how_far_it_is_and_misses_nothing_written_meanwhile(
+    film_releases: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "REPORT_EVERY_S", 0.0)
+    for tag, service in (("v0.0.1", "a.a:a"), ("v0.0.2", "b.b:b")):
+        film_releases.lock(tag, State(Forked(users(metadata()))), service=service)
+    film_releases.deploy("v0.0.1")
+    film_releases.bind("v0.0.2")
+    digest = film_releases.locks["v0.0.2"].digest
+    told: list[str] = []
+    with film_releases.connect("v0.0.1") as a:
+        a.execute("INSERT INTO users (user_id) SELECT generate_series(1, 3000)")
+
+        def write_meanwhile(line: str) -> None:
+            """Rows that were copied, that were not yet, new ones; none is where it was."""
+            told.append(line)
+            n = len(told)
+            a.execute("UPDATE users SET count = count + 1 WHERE user_id % 3 = 0")
+            a.execute("DELETE FROM users WHERE user_id IN (%s, %s)", [n, 3001 - n])
+            a.execute("INSERT INTO users (user_id) VALUES (%s)", [10_000 + n])
+
+        fork.fork(film_releases.conninfo, "local", digest, "users", lease=None, report=write_meanwhile)
+        film_releases.prepare("v0.0.2")
+        film_releases.make_live("v0.0.2")
+        assert len(told) >= 3
+        assert told[-1].startswith("users: 3,000 of 3,000 rows, ")
+        everything = "SELECT user_id, count FROM users ORDER BY 1"
+        with film_releases.connect("v0.0.2") as b:
+            assert b.execute(everything.encode()).fetchall() == a.execute(everything.encode()).fetchall()

@@ -30,3 +30,15 @@ def test_the_rate_of_an_attempt_leaves_out_rows_of_the_one_before() -> None:
     assert lines == [Progress(1100, 2000, 10.0, 90.0)]
     meter.report()
     assert lines[-1].rows == 1200
+
+
+def test_what_is_over_soon_is_not_reported_unless_asked_for_at_once() -> None:
+    now = 0.0
+    lines: list[Progress] = []
+    meter = Meter(0, lines.append, at_once=False, clock=lambda: now)
+    now = 1.9
+    meter.add(100)
+    assert lines == []
+    now = 2.1
+    meter.add(100)
+    assert [line.rows for line in lines] == [200]

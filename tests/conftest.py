@@ -4,6 +4,11 @@ from pathlib import PurePath
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is the machine's affair, not a law: speed is measured by benchmarks.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 pytest_plugins = [
     "tests.support.postgres",

@@ -8,6 +8,7 @@ from mlops_sdk import __version__
 from mlops_sdk.cli.commands import (
     at,
     deploy,
+    diff,
     doctor,
     down,
     history,
@@ -60,6 +61,7 @@ app.command("resume")(resume.resume)
 app.command("status")(status.status)
 app.command("history")(history.history)
 app.command("at")(at.at)
+app.command("diff")(diff.diff)
 app.command("doctor")(doctor.doctor)
 app.add_typer(state.app, name="state")
 app.add_typer(stack.app, name="stack")

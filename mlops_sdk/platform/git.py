@@ -48,6 +48,17 @@ def uncommitted(root: Path, *, leave_out: str) -> list[str]:
     return [line.lstrip().partition(" ")[2].lstrip() for line in found.splitlines()]
 
 
+def subjects_between(root: Path, old: str, new: str, *, most: int = 100) -> list[dict[str, str]]:
+    """`commit` and `subject` of the newest `most` commits that `new` has and `old` has not, newest first.
+
+    Raises NotFoundError where this repository has not both.
+    """
+    old, new = commit_of(root, old), commit_of(root, new)
+    found = run_git(root, "log", f"--max-count={most}", "--format=%H%x09%s", f"{old}..{new}")
+    lines = (line.partition("\t") for line in found.splitlines())
+    return [{"commit": commit, "subject": subject} for commit, _, subject in lines]
+
+
 def file_at(root: Path, commit: str, path: str) -> bytes:
     """The bytes of `path` in `commit`. Raises NotFoundError where the commit has no such file."""
     done = subprocess.run(

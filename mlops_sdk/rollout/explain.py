@@ -34,11 +34,11 @@ def plan_lines(plan: Plan) -> list[str]:
     width = len(str(len(plan.steps)))
     steps = (f"  {n:>{width}}. {describe(step)}" for n, step in enumerate(plan.steps, 1))
     # With nothing live all is new, and the steps say that.
-    return [head, *(_diff_lines(plan.diff) if plan.live else ()), *steps]
+    return [head, *(diff_lines(plan.diff) if plan.live else ()), *steps]
 
 
-def _diff_lines(diff: Diff) -> Iterator[str]:
-    """One line for each thing that differs from the live release."""
+def diff_lines(diff: Diff) -> Iterator[str]:
+    """One line for each thing that differs, for people."""
     if diff.code:
         words = " (with uncommitted changes)" if diff.code.dirty else ""
         words += ", other dependencies" if diff.code.dependencies_changed else ""

@@ -1,14 +1,12 @@
 """What a derived table's fingerprint is made of, and what differs between two releases. It only reads."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from mlops_sdk.errors import NotFoundError
-from mlops_sdk.ledger.named import named_digest
 from mlops_sdk.release.lock import Lock
-from mlops_sdk.release.lock_file import lock_path, read_lock
 from mlops_sdk.release.project import Project
+from mlops_sdk.rollout.compare import lock_named
 from mlops_sdk.rollout.session import Session, open_session
 from mlops_sdk.state.compare import differences, leaves
 from mlops_sdk.state.fingerprint import explain, fingerprints
@@ -54,11 +52,7 @@ def _inputs(session: Session, name: str, table: str) -> dict[str, Any]:
 
 def _release(session: Session, name: str) -> tuple[Lock, dict[str, str]]:
     """A release's lock, and its watermarks: as bound, or for one that is not bound as they are now."""
-    if name.endswith(".yaml"):
-        path = Path(name)
-        lock = read_lock(path if name.endswith(".lock.yaml") else lock_path(path))
-    else:
-        lock = session.ledger.lock(named_digest(session.ledger, name))
+    lock = lock_named(session, name)
     bound = session.ledger.binding(lock.digest)
     if bound:
         return lock, dict(bound.watermarks)

@@ -169,6 +169,15 @@ def test_history_status_and_at_tell_what_was_live_when(clone: Clone) -> None:
     assert clone.json("at", "local@{2020-01-01T00:00}")["release"] is None
 
 
+def test_two_releases_are_compared_by_address_and_by_tag(clone: Clone) -> None:
+    found = clone.json("diff", "v0.0.1", "v0.0.2")
+    assert [change["key"] for change in found["diff"]["models"]] == ["reranker"]
+    assert clone.json("diff", "local", "local~1") == found  # rolled back: v0.0.1 is live
+    words = clone.run("diff", "stacks/releases/v0.0.1.yaml", "v0.0.1").stdout
+    assert "nothing differs" in words
+    assert "no release 'v9'" in clone.run("diff", "v0.0.1", "v9", code=6).stderr
+
+
 def test_the_ledger_holds_by_its_head_and_not_by_a_forged_anchor(clone: Clone) -> None:
     head = clone.json("ledger", "verify", "local")["head"]
     assert "holds" in clone.run("ledger", "verify", "local", "--anchor", head).stdout

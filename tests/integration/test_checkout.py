@@ -9,6 +9,7 @@ import pytest
 
 from mlops_sdk.errors import InputError, NotFoundError
 from mlops_sdk.platform.checkout import ensure_checkout, remove_checkout, snapshot
+from mlops_sdk.platform.git import subjects_between
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -65,6 +66,20 @@ def test_a_changed_file_in_a_checkout_is_put_right(repository: Path) -> None:
     folder = ensure_checkout(repository, "HEAD")
     (folder / "service.py").write_text("ANSWER = 666\n")
     assert (ensure_checkout(repository, "HEAD") / "service.py").read_text() == "ANSWER = 1\n"
+
+
+def test_the_commits_between_two_are_told_newest_first_and_each_way(repository: Path) -> None:
+    first = git(repository, "rev-parse", "HEAD")
+    git(repository, "commit", "--quiet", "--allow-empty", "-m", "two\n\nwith a body")
+    git(repository, "commit", "--quiet", "--allow-empty", "-m", "three: a\tb")
+    last = git(repository, "rev-parse", "HEAD")
+    added = subjects_between(repository, first, last)
+    assert [commit["subject"] for commit in added] == ["three: a\tb", "two"]
+    assert added[0]["commit"] == last
+    assert subjects_between(repository, last, first) == []
+    assert subjects_between(repository, first, last, most=1) == added[:1]
+    with pytest.raises(NotFoundError, match="git knows no commit"):
+        subjects_between(repository, first, "f" * 40)
 
 
 def test_a_missing_commit_is_named(repository: Path) -> None:

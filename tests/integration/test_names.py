@@ -42,7 +42,7 @@ def table(columns: list[str], names: list[str]) -> TableSpec:
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     columns=st.lists(_NAMES, min_size=1, max_size=6, unique=True),
     names=st.lists(_NAMES, min_size=3, max_size=3, unique=True),

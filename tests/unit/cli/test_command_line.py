@@ -43,6 +43,7 @@ def test_help_lists_every_command_and_starts_nothing_heavy() -> None:
         "status",
         "history",
         "at",
+        "diff",
         "state",
         "stack",
         "lease",

@@ -21,7 +21,7 @@ from mlops_sdk.release.diff import CodeChange, Diff, EntryChange, ModelChange, P
 from mlops_sdk.release.lock import LockedModel
 from mlops_sdk.release.lock_file import write_lock
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout import ask
+from mlops_sdk.rollout import ask, compare
 from mlops_sdk.rollout.explain import plan_data
 from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.plan import Intent, Plan
@@ -151,6 +151,21 @@ def test_the_fields_of_status_history_at_doctor_and_lease_are_documented(project
     verified = ask.verify_ledger(project, "local")
     assert set(names(verified)) == documented("## ledger verify")
     assert set(names(ask.lease(project, "local"))) == documented("## lease show")
+
+
+def test_the_fields_of_a_comparison_are_documented(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    locks = {name: make_lock(release=name, parameters={"n": name}) for name in ("v0.0.1", "v0.0.2")}
+
+    @contextmanager
+    def open_session(*_: Any) -> Iterator[None]:
+        yield None
+
+    monkeypatch.setattr(compare, "open_session", open_session)
+    monkeypatch.setattr(compare, "lock_named", lambda _, name: locks[name])
+    monkeypatch.setattr(compare, "subjects_between", lambda *_: [{"commit": "c" * 40, "subject": "s"}])
+    found, answer = compare.compare(Project(root=tmp_path, app="shop"), "local", "v0.0.1", "v0.0.2")
+    assert [change.name for change in found.parameters] == ["n"]
+    assert set(names(answer, into=("old", "new", "commits", "added", "removed"))) == documented("## compare")
 
 
 def test_the_fields_of_an_explained_tag_are_documented(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from mlops_sdk.cli.commands import (
     status,
     tag,
     up,
+    which_release,
 )
 from mlops_sdk.cli.group import Commands
 
@@ -62,6 +63,7 @@ app.command("status")(status.status)
 app.command("history")(history.history)
 app.command("at")(at.at)
 app.command("diff")(diff.diff)
+app.command("which-release")(which_release.which_release)
 app.command("doctor")(doctor.doctor)
 app.add_typer(state.app, name="state")
 app.add_typer(stack.app, name="stack")

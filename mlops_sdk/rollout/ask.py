@@ -7,11 +7,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from mlops_sdk.errors import MlopsError, UnreachableError
+from mlops_sdk.errors import MlopsError, NotFoundError, UnreachableError
 from mlops_sdk.ledger import address as addresses
 from mlops_sdk.ledger.anchor import anchor_of, parse_anchor, require_anchor
 from mlops_sdk.ledger.entries import Entry, verify_chain
 from mlops_sdk.ledger.lease import current
+from mlops_sdk.ledger.predictions import answers_of
 from mlops_sdk.platform.supervisor import Supervisor
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
@@ -140,6 +141,37 @@ def at(project: Project, address: str) -> dict[str, Any]:
             "pg_schema": binding.pg_schema if binding and not retired else None,
             "models": _models(lock),
         }
+
+
+def which_release(project: Project, environment: str, request_id: str) -> list[dict[str, Any]]:
+    """Return who answered a request, from the prediction log: one row for each model that did.
+
+    Raises NotFoundError where nothing is logged of it.
+    """
+    with open_session(project, environment) as session:
+        with session.ledger.connect() as conn:
+            answers = answers_of(conn, request_id)
+        if not answers:
+            raise NotFoundError(
+                f"no prediction is logged for request {request_id}",
+                where=environment,
+                remedy="give the X-Request-Id of an answer; a service writes its log every second, and may drop"
+                " predictions under load",
+            )
+        tags = {b.digest: b.release for b in session.ledger.bindings(retired=True)}
+        live = {answer.at: session.ledger.at(answer.at) for answer in answers}
+    return [
+        {
+            "at": _time(answer.at),
+            "release": tags.get(answer.digest, answer.digest),
+            "digest": answer.digest,
+            "slot": answer.slot,
+            "model": answer.model,
+            "model_version": answer.model_version,
+            "live": tags.get(entry.digest or "") if (entry := live[answer.at]) else None,
+        }
+        for answer in answers
+    ]
 
 
 def verify_ledger(project: Project, environment: str, anchor: str | None = None) -> dict[str, Any]:

@@ -58,7 +58,19 @@ def test_the_service_answers_real_titles_and_says_which_release_it_is(clone: Clo
     assert answer.headers["X-MLOps-Digest"] == status["digest"]
     assert answer.headers["X-MLOps-Slot"] == "current"
     assert answer.headers["X-MLOps-Models"] == "embedder=movie-embedder/1, reranker=movie-reranker/1"
-    assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-Id"])
+    request_id = answer.headers["X-Request-Id"]
+    assert re.fullmatch(r"[0-9a-f]{32}", request_id)
+    await_true("its predictions are logged", lambda: _is_logged(clone, request_id))
+    rows = clone.json("which-release", request_id)
+    assert {(row["release"], row["live"], row["slot"]) for row in rows} == {("v0.0.1", "v0.0.1", "current")}
+    assert {row["model"] for row in rows} <= {"movie-embedder", "movie-reranker"}
+    assert "no prediction is logged" in clone.run("which-release", "nobody-asked", code=6).stderr
+
+
+def _is_logged(clone: Clone, request_id: str) -> bool:
+    process = clone.start("which-release", request_id)
+    process.communicate(timeout=60)
+    return process.returncode == 0
 
 
 def test_after_a_deploy_a_bare_pulumi_up_changes_nothing(clone: Clone) -> None:

@@ -44,6 +44,7 @@ def test_help_lists_every_command_and_starts_nothing_heavy() -> None:
         "history",
         "at",
         "diff",
+        "which-release",
         "state",
         "stack",
         "lease",

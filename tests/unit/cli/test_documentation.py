@@ -16,6 +16,7 @@ from mlops_sdk import errors
 from mlops_sdk.cli.app import app
 from mlops_sdk.ledger.entries import KINDS, Entry, Pointer
 from mlops_sdk.ledger.lease import Held, Holder
+from mlops_sdk.ledger.predictions import Answer
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.diff import CodeChange, Diff, EntryChange, ModelChange, ParameterChange, TableChange
 from mlops_sdk.release.lock import LockedModel
@@ -110,6 +111,10 @@ class LedgerDouble:
     def verify(self) -> int:
         return 1
 
+    def at(self, time: datetime) -> Entry:
+        del time
+        return ENTRY
+
     def resolve(self, address: Any) -> Entry:
         del address
         return ENTRY
@@ -142,12 +147,19 @@ def project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Project:
     return Project(root=tmp_path, app="shop")
 
 
-def test_the_fields_of_status_history_at_doctor_and_lease_are_documented(project: Project) -> None:
+def test_the_fields_of_what_is_asked_of_the_ledger_are_documented(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     status = ask.status(project, "local")
     assert set(names(status, into=("releases", "processes"))) == documented("## status")
     assert set(names(ask.history(project, "local", limit=1))) == documented("## history")
     assert set(names(ask.at(project, "local"))) == documented("## at")
     assert set(names(ask.doctor(project, "local"))) == documented("## doctor")
+    answer = Answer(DIGEST, "current", "movie-ranker", 1, NOW)
+    monkeypatch.setattr(ask, "answers_of", lambda *_: [answer])
+    found = ask.which_release(project, "local", "r1")
+    assert found[0]["live"] == "v0.0.1"
+    assert set(names(found)) == documented("## which-release")
     verified = ask.verify_ledger(project, "local")
     assert set(names(verified)) == documented("## ledger verify")
     assert set(names(ask.lease(project, "local"))) == documented("## lease show")

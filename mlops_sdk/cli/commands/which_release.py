@@ -1,0 +1,44 @@
+"""`mlops which-release REQUEST-ID`: which release answered a request."""
+
+from typing import Annotated
+
+import typer
+
+from mlops_sdk.cli.options import EnvironmentOption, Form, Output
+from mlops_sdk.cli.output import emit, table
+
+
+def which_release(
+    request_id: Annotated[
+        str, typer.Argument(help="As in the answer's header X-Request-Id.", metavar="REQUEST-ID")
+    ],
+    environment: EnvironmentOption = "local",
+    output: Output = Form.table,
+) -> None:
+    """Show which release answered a request.
+
+    Show which release answered a request, with which models, and what was live then. From the prediction log.
+    """
+    from mlops_sdk.release.project import load_project
+    from mlops_sdk.rollout.ask import which_release as ask
+
+    answer = ask(load_project(), environment, request_id)
+
+    def show() -> None:
+        table(
+            ("AT", "RELEASE", "SLOT", "MODEL", "VERSION", "LIVE THEN"),
+            [
+                (
+                    one["at"],
+                    one["release"],
+                    one["slot"],
+                    one["model"],
+                    str(one["model_version"]),
+                    one["live"] or "-",
+                )
+                for one in answer
+            ],
+            empty="",
+        )
+
+    emit(answer, output, show)

@@ -16,6 +16,16 @@ def common_columns(source: TableSpec, target: TableSpec) -> list[str]:
     return [c.name for c in target.columns if c.name in there and c.generated is None]
 
 
+def lost_on_the_way(source: TableSpec, between: TableSpec, target: TableSpec) -> list[str]:
+    """The columns that a carry from `source` to `target` copies, and one that goes by `between` cannot."""
+    arrive = set(common_columns(source, between)) & set(common_columns(between, target))
+    return [
+        name
+        for name in common_columns(source, target)
+        if name not in arrive and name not in target.primary_key
+    ]
+
+
 def _faults(one: TableSpec, other: TableSpec) -> Iterator[str]:
     if one.primary_key != other.primary_key:
         yield f"the key differs: {', '.join(one.primary_key)} and {', '.join(other.primary_key)}"

@@ -4,7 +4,7 @@ The caller gives a control transaction; router and retries are the handover's. W
 locks are held, then find that their release may no longer write (42501).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,15 @@ from mlops_sdk.ledger.entries import Entry, Pointer
 from mlops_sdk.ledger.store import append, lock_pointer
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.state import discard, fence, replay
-from mlops_sdk.state.drain import Targets, bring, drain, fan_out, lock_targets, require_present, room
+from mlops_sdk.state.drain import (
+    beside,
+    bring_all,
+    bring_beside,
+    fan_out,
+    lock_targets,
+    require_present,
+    room,
+)
 from mlops_sdk.state.forks import Fork, await_drains, connected, forget_pending, read_forks, specs_of
 from mlops_sdk.state.queries import query
 
@@ -40,8 +48,11 @@ def cutover(
     why: Why,
     *,
     at_most: int | None = None,
+    without: Collection[str] = (),
 ) -> Entry:
     """Make `target` live if the pointer is still as `expected`; in the caller's control transaction.
+
+    What waits for followers that the target could not give it to is carried too, but for those of releases `without`.
 
     Raises MovedError when it is not, PolicyError when the target is not cut or is stale, BacklogError when more
     than `at_most` changes are to be carried once the writers stand still, and psycopg.errors.LockNotAvailable when a
@@ -59,9 +70,13 @@ def cutover(
     # With the drains' locks nobody moves sources or states: what can be read is read before writers stand still.
     roles = {fork.digest: require_binding(conn, environment, fork.digest).role for fork in forks}
     targets = lock_targets(conn, environment, target)
-    left_room = None if at_most is None else room(conn, [targets], at_most)
+    others = beside(conn, environment, target, without=without)
+    most = None if at_most is None else room(conn, [targets, *others.values()], at_most)
     lock_tables(conn, forks)
-    _last_carry(conn, targets, target, left_room)
+    fan_out(conn, targets, at_most=most)
+    for other in others.values():
+        bring_beside(conn, other)
+    bring_all(conn, targets)
     for digest, role in sorted(roles.items()):
         grant(conn, [f for f in forks if f.digest == digest], role, writes=digest == target)
     fence.lift(conn, environment, forks)
@@ -126,16 +141,6 @@ def _require_following(environment: str, forks: list[Fork], target: str) -> None
             where=environment,
             remedy="run the command again: it is copied anew first",
         )
-
-
-def _last_carry(conn: Connection, targets: Targets, digest: str, at_most: int | None) -> None:
-    fan_out(conn, targets, at_most=at_most)
-    done = bring(conn, targets, limit=None)
-    keys = [key for fork in targets.forks.values() for key in fork.spec.foreign_keys]
-    cascades = any(key.on_delete or key.on_update for key in keys)
-    # What a reference's action has changed in the target is captured, and made right in a second drain.
-    while done.applied and cascades:
-        done = drain(conn, targets.environment, digest, limit=None)
 
 
 def grant(conn: Connection, forks: list[Fork], role: str, *, writes: bool) -> None:

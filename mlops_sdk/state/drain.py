@@ -4,13 +4,16 @@ The log is consumed only by DELETE … RETURNING, and source rows are read in a 
 commits later has a log row that is drained later. It must not decide which fork is the source.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import psycopg
 
 from mlops_sdk.errors import MlopsError, PolicyError
 from mlops_sdk.ledger.database import Connection
 from mlops_sdk.state import apply, replay
-from mlops_sdk.state.forks import Fork, children_first, lock_drains, lock_of, read_forks
+from mlops_sdk.state.compatible import lost_on_the_way
+from mlops_sdk.state.forks import Fork, children_first, forget_pending, lock_drains, lock_of, read_forks
 from mlops_sdk.state.queries import query
 
 BATCH_ROWS = 50_000  # some seconds: only another drain waits for one, no writer does
@@ -47,6 +50,62 @@ def lock_targets(conn: Connection, environment: str, digest: str) -> Targets:
     sources = {fork.id: fork for fork in read_forks(conn, environment, ids=sorted(ids))}
     require_present(environment, [*forks, *sources.values()])
     return Targets(environment, lock_of(conn, digest).app, {fork.table: fork for fork in forks}, sources)
+
+
+def bystanders(conn: Connection, environment: str, target: str) -> list[str]:
+    """Releases that follow, and that would miss something when the truth moves to `target`, by digest.
+
+    They have a column in common with the release that is written, and the target has it not: what waits for them is
+    read from the truth, and must be read before it moves.
+    """
+    forks = read_forks(conn, environment, digests=[target])
+    return sorted(_missing(read_forks(conn, environment, tables=[f.table for f in forks]), target))
+
+
+def _missing(forks: Sequence[Fork], target: str) -> dict[str, list[Fork]]:
+    """By digest, the forks of releases that would miss a column; all of a release, for references connect them."""
+    between = {fork.table: fork for fork in forks if fork.digest == target}
+    written = {fork.table: fork for fork in forks if fork.id == fork.source and fork.digest != target}
+    following = [
+        f
+        for f in forks
+        if f.digest != target
+        and not f.is_written
+        and f.is_carried_to
+        and f.state == "following"
+        and f.present
+    ]
+    missing = {
+        f.digest
+        for f in following
+        if f.table in written and f.table in between and _loses(written[f.table], between[f.table], f)
+    }
+    return {digest: [f for f in following if f.digest == digest] for digest in missing}
+
+
+def _loses(written: Fork, target: Fork, follower: Fork) -> bool:
+    # While entities are shifted the target is written too, and the truth may go back.
+    return bool(
+        lost_on_the_way(written.spec, target.spec, follower.spec)
+        or (target.weight and lost_on_the_way(target.spec, written.spec, follower.spec))
+    )
+
+
+def beside(
+    conn: Connection, environment: str, target: str, *, without: Collection[str] = ()
+) -> dict[str, Targets]:
+    """What waits for the bystanders of `target`, by digest; the caller has the locks of its drains.
+
+    `without` names releases that are known not to be able to hold what waits for them.
+    """
+    own = read_forks(conn, environment, digests=[target])
+    forks = read_forks(conn, environment, tables=[fork.table for fork in own])
+    by_id = {fork.id: fork for fork in forks}
+    return {
+        digest: Targets(environment, lock_of(conn, digest).app, {f.table: f for f in found}, by_id)
+        for digest, found in sorted(_missing(forks, target).items())
+        if digest not in without
+    }
 
 
 def drain(conn: Connection, environment: str, digest: str, *, limit: int | None = BATCH_ROWS) -> Drained:
@@ -119,6 +178,28 @@ def bring(conn: Connection, targets: Targets, *, limit: int | None) -> Drained:
     if emptied:
         conn.execute(query("carry", "next_round"), [emptied])
     return Drained(sum(applied), 0 if limit is None else max(0, sum(counts) - sum(applied)))
+
+
+def bring_all(conn: Connection, targets: Targets) -> None:
+    """Bring all that waits, and then what actions of references changed in the targets, which is captured too."""
+    keys = [key for fork in targets.forks.values() for key in fork.spec.foreign_keys]
+    cascades = any(key.on_delete or key.on_update for key in keys)
+    while bring(conn, targets, limit=None).applied and cascades:
+        ids = [fork.id for fork in targets.forks.values()]
+        again = read_forks(conn, targets.environment, ids=ids)  # their rounds have moved on
+        targets = replace(targets, forks={fork.table: fork for fork in again})
+        fan_out(conn, targets)
+
+
+def bring_beside(conn: Connection, targets: Targets) -> None:
+    """Bring all that waits to a bystander. One that cannot hold it is stale: it is copied anew before it is live."""
+    try:
+        with conn.transaction():
+            bring_all(conn, targets)
+    except psycopg.errors.IntegrityError:
+        conn.execute(query("carry", "mark_stale"), [[fork.id for fork in targets.forks.values()]])
+        for fork in targets.forks.values():
+            forget_pending(conn, fork)
 
 
 def _order(targets: Targets) -> list[str]:

@@ -4,6 +4,7 @@ For tables that declare `writer=Entity(column)`. The router's weight is the call
 cutover's. Weight 0 turns a shift back.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from mlops_sdk.errors import InputError, PolicyError
@@ -11,7 +12,7 @@ from mlops_sdk.ledger.database import Connection
 from mlops_sdk.ledger.entries import Pointer
 from mlops_sdk.state import fence
 from mlops_sdk.state.cutover import grant, lock_tables, require_cut, require_pointer
-from mlops_sdk.state.drain import drain, fan_out, lock_targets, room
+from mlops_sdk.state.drain import beside, bring_beside, drain, fan_out, lock_targets, room
 from mlops_sdk.state.entity import entity_column
 from mlops_sdk.state.forks import Fork, await_drains, lock_of, read_forks
 from mlops_sdk.state.queries import query
@@ -41,6 +42,7 @@ def shift(
     weight: int,
     *,
     at_most: int | None = None,
+    without: Collection[str] = (),
 ) -> None:
     """Let release `target` write the first `weight` (0..256) buckets of entities, the live one the others.
 
@@ -70,10 +72,13 @@ def shift(
     forks = read_forks(conn, environment, digests=releases)
     moving = _moving(forks, target)
     both = [lock_targets(conn, environment, digest) for digest in releases]
-    left = None if at_most is None else room(conn, both, at_most)
+    others = beside(conn, environment, target, without=without)
+    left = None if at_most is None else room(conn, [*both, *others.values()], at_most)
     lock_tables(conn, forks)
     for targets in both:
         fan_out(conn, targets, at_most=left)
+    for other in others.values():
+        bring_beside(conn, other)
     for digest in releases:
         while drain(conn, environment, digest, limit=None).applied:
             pass

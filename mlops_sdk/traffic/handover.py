@@ -20,9 +20,12 @@ from mlops_sdk.state.cutover import Why, cutover
 from mlops_sdk.state.drain import require_present
 from mlops_sdk.state.forks import connected, read_forks, specs_of
 from mlops_sdk.state.shift import read_shift
-from mlops_sdk.traffic.attempts import ROUNDS_BETWEEN, SMALL_KEYS, Patience, attempt
+from mlops_sdk.traffic.attempts import Patience, attempt
+from mlops_sdk.traffic.closeness import Closeness
 from mlops_sdk.traffic.port import TrafficPort
 from mlops_sdk.traffic.shift import route, turn_back
+
+_ROUNDS = 10_000  # drains before the first try: after a long time apart there are many
 
 
 def handover(
@@ -57,7 +60,7 @@ def handover(
         if under_way is not None and under_way.digest != target:
             turn_back(conninfo, conn, environment, traffic, lease, patience)
         if pointer.digest != target:
-            _prepare(conninfo, conn, environment, pointer, target, lease, report)
+            _prepare(conn, environment, pointer, target, lease, report)
             _commit(conninfo, conn, environment, pointer, target, why, lease, patience)
             pointer = read_pointer(conn, environment)
         traffic.point(binding.service_port)
@@ -82,7 +85,6 @@ def reconcile(conninfo: SecretStr, environment: str, traffic: TrafficPort) -> st
 
 
 def _prepare(
-    conninfo: SecretStr,
     conn: Connection,
     environment: str,
     pointer: Pointer,
@@ -100,8 +102,6 @@ def _prepare(
             copy(conn, environment, found.id, lease, report)
     releases = [digest for digest in (pointer.digest, target) if digest]
     retry(lambda: set_autovacuum(conn, environment, releases, on=False, lease=lease))
-    if read_forks(conn, environment, digests=[target]):
-        carry.catch_up(conninfo, environment, target, lease=lease, small=SMALL_KEYS)
 
 
 def _mark_unknown(conn: Connection, environment: str, target: str) -> None:
@@ -128,19 +128,20 @@ def _commit(
     patience: Patience,
 ) -> Entry:
     """The cutover transaction, again while a writer is in the way."""
+    near = Closeness(conninfo, environment, target, [target], lease, patience.report)
 
     def work(at_most: int) -> Entry:
         with control_transaction(conn, lease):
             if lease is None:
                 require_unheld(conn, environment)
-            return cutover(conn, environment, pointer, target, why, at_most=at_most)
+            return cutover(conn, environment, pointer, target, why, at_most=at_most, without=near.left_out)
 
+    if read_forks(conn, environment, digests=[target]):
+        near.come_close(conn, rounds=_ROUNDS)
     return attempt(
         work,
         # Not one batch: what the target still waits for would be carried while writers stand still.
-        lambda: carry.catch_up(
-            conninfo, environment, target, lease=lease, small=SMALL_KEYS, rounds=ROUNDS_BETWEEN
-        ),
+        lambda: near.come_close(conn),
         conninfo=conninfo,
         environment=environment,
         releases=[digest for digest in (pointer.digest, target) if digest],

@@ -11,13 +11,13 @@ from mlops_sdk.ledger.bindings import require_binding
 from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction, retry
 from mlops_sdk.ledger.lease import require_unheld
 from mlops_sdk.ledger.store import read_pointer
-from mlops_sdk.state import carry
 from mlops_sdk.state.blockers import set_autovacuum
 from mlops_sdk.state.copy import copy
 from mlops_sdk.state.forks import read_forks
 from mlops_sdk.state.shift import Shift, read_shift
 from mlops_sdk.state.shift import shift as shift_state
-from mlops_sdk.traffic.attempts import ROUNDS_BETWEEN, SMALL_KEYS, Patience, attempt
+from mlops_sdk.traffic.attempts import Patience, attempt
+from mlops_sdk.traffic.closeness import Closeness
 from mlops_sdk.traffic.port import TrafficPort
 
 
@@ -91,25 +91,20 @@ def _step(
     """The transaction of a step, again while a writer is in the way."""
     pointer = read_pointer(conn, environment)
     releases = [digest for digest in (pointer.digest, target) if digest]
+    near = Closeness(conninfo, environment, target, releases, lease, patience.report)
 
     def work(at_most: int) -> None:
         with control_transaction(conn, lease):
             if lease is None:
                 require_unheld(conn, environment)
-            shift_state(conn, environment, pointer, target, weight, at_most=at_most)
-
-    def come_close() -> None:
-        for digest in releases:
-            carry.catch_up(
-                conninfo, environment, digest, lease=lease, small=SMALL_KEYS, rounds=ROUNDS_BETWEEN
-            )
+            shift_state(conn, environment, pointer, target, weight, at_most=at_most, without=near.left_out)
 
     retry(lambda: set_autovacuum(conn, environment, releases, on=False, lease=lease))
     try:
-        come_close()
+        near.come_close(conn)
         attempt(
             work,
-            come_close,
+            lambda: near.come_close(conn),
             conninfo=conninfo,
             environment=environment,
             releases=releases,

@@ -10,7 +10,7 @@ from tests.support.postgres import PostgresServer
 from tools.bench.state.__main__ import run
 from tools.bench.state.releases import Releases, derived, forked
 from tools.bench.state.server import Server, database
-from tools.bench.state.watch import Watch, watching
+from tools.bench.state.watch import Watch, slowest, watching
 
 
 def test_the_releases_of_a_bench_are_the_products_and_its_watch_sees_their_locks(
@@ -39,7 +39,7 @@ def test_the_releases_of_a_bench_are_the_products_and_its_watch_sees_their_locks
         releases.drop("third")
     assert len(watch.held_s) == 1
     assert watch.held_s[0] > 0
-    assert "LOCK TABLE" in watch.slowest(1000)
+    assert "LOCK TABLE" in slowest(watch.statements, 1000)
 
 
 @pytest.mark.slow

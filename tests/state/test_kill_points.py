@@ -26,6 +26,7 @@ WITHOUT_POINT = {
     "find_blockers": "only while a writer is in the way; it reads",
     "end_blockers": "only while a writer is in the way, and told to",
     "verify_checksum": "asked by a check of what is kept; it reads",
+    "bring_beside": "only where a release that merely follows cannot hold a row; tests of its own",
     "set_stale": "more than a million keys; one operation begins with a fork that is stale",
     "_mark_jumps": "only where a third release follows a table of policy discard",
     "_ensure_index": "an index of a shared table that was left half made is dropped first; else it has points",

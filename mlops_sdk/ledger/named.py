@@ -15,11 +15,17 @@ def named_digest(ledger: Ledger, name: str) -> str:
     try:
         parsed = addresses.parse(name, now=datetime.now(UTC))
     except InputError as error:
-        raise NotFoundError(
-            f"{ledger.environment} has no release {name!r}",
-            remedy=f"`mlops history {ledger.environment}` shows what was live",
-        ) from error
+        raise _unknown(ledger, name) from error
+    if parsed.environment != ledger.environment:  # every name could be that of an environment
+        raise _unknown(ledger, name)
     entry = ledger.resolve(parsed)
     if entry is None or entry.digest is None:
         raise NotFoundError(f"nothing was live at {name}", where=ledger.environment)
     return entry.digest
+
+
+def _unknown(ledger: Ledger, name: str) -> NotFoundError:
+    return NotFoundError(
+        f"{ledger.environment} has no release {name!r}",
+        remedy=f"`mlops history {ledger.environment}` shows what was live",
+    )

@@ -1,5 +1,6 @@
 """The ledger in a real Postgres: what it refuses, and what it answers."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -14,6 +15,7 @@ from mlops_sdk.ledger import install as installer
 from mlops_sdk.ledger.address import parse
 from mlops_sdk.ledger.database import connect, control_transaction
 from mlops_sdk.ledger.entries import Pointer
+from mlops_sdk.ledger.named import named_digest
 from mlops_sdk.ledger.store import Ledger, append
 from mlops_sdk.runtime.passwords import derive
 from tests.support.environment import MASTER_KEY, Environment
@@ -162,6 +164,18 @@ def test_history_answers_what_was_live_at_a_moment(environment: Environment) -> 
         live("local~9")
     with pytest.raises(NotFoundError, match="no entry 99"):
         live("local#99")
+
+
+def test_a_name_means_a_release_of_this_environment_or_none(environment: Environment) -> None:
+    ledger = environment.ledger
+    a, b = (bind(ledger, tag, environment.app) for tag in ("v0.0.1", "v0.0.2"))
+    make_live(environment, a)
+    make_live(environment, b)
+    for name in ("v0.0.1", a, a.removeprefix("sha256:")[:12], "local~1"):
+        assert named_digest(ledger, name) == a
+    for name in ("v0.0.9", "v9", "prd", "prd~1", "prd@{1.minute.ago}"):
+        with pytest.raises(NotFoundError, match=f"local has no release '{re.escape(name)}'"):
+            named_digest(ledger, name)
 
 
 def test_the_default_of_a_rollback_is_the_last_verified_release(environment: Environment) -> None:

@@ -53,6 +53,7 @@ def mlops(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
         for seq, lock in enumerate((OLD, LIVE), 1)
     ]
     ledger = SimpleNamespace(
+        environment="local",
         bindings=lambda **_: bindings,
         binding=lambda digest: next((b for b in bindings if b.digest == digest), None),
         lock=lambda digest: {OLD.digest: OLD, LIVE.digest: LIVE}[digest],

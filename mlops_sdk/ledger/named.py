@@ -1,4 +1,4 @@
-"""Which release a person means: a tag, a digest or its beginning, or an address. It only reads."""
+"""Which release a person means: a tag, a digest or at least its first 8 digits, or an address. It only reads."""
 
 from datetime import UTC, datetime
 
@@ -6,12 +6,19 @@ from mlops_sdk.errors import InputError, NotFoundError
 from mlops_sdk.ledger import address as addresses
 from mlops_sdk.ledger.store import Ledger
 
+_LEAST_DIGITS = 8  # of a digest, as a release's role and pg_schema show them
+
 
 def named_digest(ledger: Ledger, name: str) -> str:
     """Return the digest of the release that `name` means, retired ones too. Raises NotFoundError."""
-    for binding in ledger.bindings(retired=True):
-        if name in (binding.release, binding.digest) or binding.digest.startswith(f"sha256:{name}"):
+    bindings = ledger.bindings(retired=True)
+    for binding in bindings:
+        if name in (binding.release, binding.digest):
             return binding.digest
+    begun = [b.digest for b in bindings if b.digest.removeprefix("sha256:").startswith(name)]
+    # A few characters, or none, could be the beginning of any.
+    if len(name) >= _LEAST_DIGITS and len(begun) == 1:
+        return begun[0]
     try:
         parsed = addresses.parse(name, now=datetime.now(UTC))
     except InputError as error:

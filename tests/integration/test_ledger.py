@@ -173,7 +173,7 @@ def test_a_name_means_a_release_of_this_environment_or_none(environment: Environ
     make_live(environment, b)
     for name in ("v0.0.1", a, a.removeprefix("sha256:")[:12], "local~1"):
         assert named_digest(ledger, name) == a
-    for name in ("v0.0.9", "v9", "prd", "prd~1", "prd@{1.minute.ago}"):
+    for name in ("", a[7:8], a[7:14], "v0.0.9", "v9", "prd", "prd~1", "prd@{1.minute.ago}"):
         with pytest.raises(NotFoundError, match=f"local has no release '{re.escape(name)}'"):
             named_digest(ledger, name)
 

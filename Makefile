@@ -15,7 +15,7 @@ help:
 	@echo "make test       lint, types, layers, and the tests of every level"
 	@echo "make test-fast  the same without the acceptance tests"
 	@echo "make test-slow  the tests that make test leaves out because others show nearly the same"
-	@echo "make soak       tests by chance for some hours: a history of 10 minutes, 5,000 histories of releases, every fault at every statement (SEED=N)"
+	@echo "make soak       tests by chance for some hours: a history of 10 minutes, 5,000 histories of releases, every fault between every two statements (SEED=N)"
 	@echo "make bench      what starting and importing cost; writes its part of docs/benchmarks.md"
 	@echo "make bench-state  what releases' tables cost; writes its part (20 minutes; BENCH=--quick to try it out)"
 	@echo "make down       stop everything that the environment 'local' runs"

@@ -26,7 +26,7 @@ WITHOUT_POINT = {
     "find_blockers": "only while a writer is in the way; it reads",
     "end_blockers": "only while a writer is in the way, and told to",
     "verify_checksum": "asked by a check of what is kept; it reads",
-    "bring_beside": "only where a release that merely follows cannot hold a row; tests of its own",
+    "bring_beside": "marks one that cannot hold a row; tests of its own",
     "set_stale": "more than a million keys; one operation begins with a fork that is stale",
     "_mark_jumps": "only where a third release follows a table of policy discard",
     "_ensure_index": "an index of a shared table that was left half made is dropped first; else it has points",
@@ -58,7 +58,7 @@ def test_an_operation_that_a_fault_ends_comes_to_the_same_end_when_it_is_repeate
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_every_statement_with_every_fault(
+def test_every_two_statements_with_every_fault_between_them(
     recordings: Recordings, name: str, counts: dict[str, Any], report: Report
 ) -> None:
     points = all_points(recordings.of(name)[1])

@@ -22,6 +22,7 @@ from tests.support.faults.tables import (
     BUILDERS,
     FILMS,
     FIRST_ROWS,
+    MOTTOS,
     changes,
     rows_of_other_policies,
     state,
@@ -29,7 +30,7 @@ from tests.support.faults.tables import (
 from tests.support.releases import Releases
 
 ALIVE_S = 1  # a builder's word for so long, instead of two minutes
-OLD, NEW = "v0.0.1", "v0.0.2"
+OLD, NEW, BESIDE = "v0.0.1", "v0.0.2", "v0.0.3"
 Run = Callable[[Releases, LeaseToken], None]
 
 
@@ -56,14 +57,14 @@ def write(releases: Releases, tag: str, statements: Iterable[str]) -> None:
             conn.execute(statement.encode())
 
 
-def _bound(releases: Releases) -> None:
+def _bound(releases: Releases, *, mottos: bool = False) -> None:
     """One release is live; another is bound, with other content to build."""
     (releases.root / "app").mkdir(exist_ok=True)
     (releases.root / "app" / "build.py").write_text(BUILDER_SOURCE)
     with psycopg.connect(releases.environment.admin.get_secret_value(), autocommit=True) as conn:
         for statement in FILMS:
             conn.execute(statement.encode())
-    releases.lock(OLD, state(), service="a.b:old")
+    releases.lock(OLD, state(mottos=mottos), service="a.b:old")
     releases.lock(NEW, state(later=True), service="a.b:new")
     releases.deploy(OLD, BUILDERS)
     write(releases, OLD, FIRST_ROWS)
@@ -115,6 +116,15 @@ def _handed_over(releases: Releases) -> None:
     _prepared(releases)
     releases.make_live(NEW)
     write(releases, NEW, [*changes(10), *rows_of_other_policies(10)])
+
+
+def _beside(releases: Releases) -> None:
+    """A third release follows, and has a column of the live one that the next one has not."""
+    _bound(releases, mottos=True)
+    releases.lock(BESIDE, state(mottos=True), service="a.b:beside")
+    releases.prepare(NEW, BUILDERS)
+    releases.prepare(BESIDE, BUILDERS)
+    write(releases, OLD, [*changes(5), *MOTTOS])
 
 
 def _far_behind(releases: Releases) -> None:
@@ -192,6 +202,7 @@ OPERATIONS = {
         Operation("fork", _built, _fork),
         Operation("cut", _forked, _cut),
         Operation("cutover", _prepared, _go_to(NEW), live=NEW),
+        Operation("cutover beside a third release", _beside, _go_to(NEW), live=NEW),
         Operation("rollback", _handed_over, _go_to(OLD, leaving=NEW)),
         Operation("rollback to a release that fell behind", _far_behind, _go_to(OLD, leaving=NEW)),
         Operation("drain", _handed_over, _drain, live=NEW),

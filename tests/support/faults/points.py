@@ -47,8 +47,7 @@ def some_points(statements: Mapping[str, Iterable[Statement]], seed: int) -> dic
     places: dict[tuple[str, int, str], list[tuple[str, Statement]]] = {}
     for name, sent in statements.items():
         for statement in sent:
-            place = (*statement.site, statement.text.split()[0])
-            places.setdefault(place, []).append((name, statement))
+            places.setdefault(_place(statement), []).append((name, statement))
     points: dict[str, list[Point]] = {name: [] for name in statements}
     for found in places.values():
         name, statement = chance.choice(found)
@@ -57,8 +56,23 @@ def some_points(statements: Mapping[str, Iterable[Statement]], seed: int) -> dic
 
 
 def all_points(statements: Iterable[Statement]) -> list[Point]:
-    """Each statement with each fault."""
-    return [(statement, fault) for statement in statements for fault in FAULTS]
+    """Each two places of the code that send one after the other, with each fault between them.
+
+    What a loop sends for one table after another is the same two places again and again: where they come first and
+    where they come last.
+    """
+    pairs: dict[tuple[object, object], list[Statement]] = {}
+    before = None
+    for statement in statements:
+        pairs.setdefault((before, _place(statement)), []).append(statement)
+        before = _place(statement)
+    chosen = {statement.number: statement for found in pairs.values() for statement in (found[0], found[-1])}
+    return [(chosen[number], fault) for number in sorted(chosen) for fault in FAULTS]
+
+
+def _place(statement: Statement) -> tuple[str, int, str]:
+    """Where it is sent, and the first word: one line may send BEGIN and COMMIT."""
+    return (*statement.site, statement.text.split()[0])
 
 
 def try_points(

@@ -22,7 +22,7 @@ from mlops_sdk.ledger.lease import Holder, Lease, break_lease
 from mlops_sdk.ledger.store import read_pointer
 from mlops_sdk.state import carry
 from tests.support.faults.end_state import EndState, differences, end_state
-from tests.support.faults.operations import NEW, OLD, Operation
+from tests.support.faults.operations import Operation
 from tests.support.faults.situation import Situation
 from tests.support.faults.statements import Statement, watch
 from tests.support.faults.tables import changes
@@ -91,7 +91,7 @@ def _bring_to_end(releases: Releases, operation: Operation, *, broken: bool = Fa
             # A builder that was stopped is replaced once its word has run out.
             admin.execute("SELECT pg_sleep_until(max(until)) FROM mlops.physical WHERE state = 'building'")
             operation.run(releases, lease.token)
-        for tag in (OLD, NEW):
+        for tag in releases.locks:
             carry.catch_up(releases.conninfo, "local", releases.locks[tag].digest, small=1)
         live = read_pointer(admin, "local").digest
         assert live == releases.locks[operation.live].digest

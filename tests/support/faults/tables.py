@@ -11,10 +11,11 @@ from mlops_sdk.state.declare import Declared
 from mlops_sdk.state.fill import Build
 
 
-def state(*, later: bool = False) -> State:
+def state(*, later: bool = False, mottos: bool = False) -> State:
     """Derived `content`, `titles` and `covers`; forked tables of each policy; shared `events` and `ratings`.
 
-    A `later` release has one more forked and shared table, and one more column of `events`.
+    A `later` release has one more forked and shared table, and one more column of `events`. One with `mottos` has a
+    column of `accounts` that others have not.
     """
     meta = sa.MetaData()
     content = sa.Table(
@@ -47,6 +48,7 @@ def state(*, later: bool = False) -> State:
         sa.Column("slot", sa.BigInteger, nullable=False, unique=True),
         sa.Column("n", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("twice", sa.BigInteger, sa.Computed("n * 2", persisted=True)),
+        *([sa.Column("motto", sa.Text)] if mottos else []),
         sa.Index("accounts_n", "n"),
     )
     items = sa.Table(
@@ -183,6 +185,9 @@ def changes(first: int) -> tuple[str, ...]:
         f"UPDATE notes SET text = 'changed' WHERE note_id = {first // 5 + 1}",
         f"INSERT INTO events (event_no, text) VALUES ({1000 + first}, 'later')",
     )
+
+
+MOTTOS = ("UPDATE accounts SET motto = 'motto ' || account_id WHERE account_id <= 10",)
 
 
 def rows_of_other_policies(first: int) -> tuple[str, ...]:

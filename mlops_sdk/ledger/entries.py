@@ -17,6 +17,8 @@ Kind = Literal[
     "bound",  # a release was bound in the environment
     "live",  # the pointer moved; with `rollback_of` in the details it went back
     "verified",  # the checks passed
+    "withdrawn",  # a later verification failed: what was verified may no longer be promoted
+    "shifted",  # so many of 256 buckets of traffic go to the release
     "failed",  # a deploy ended with an error
     "turned_back",  # what a failed deploy had done was undone
     "retired",  # a release's tables and role were dropped
@@ -28,6 +30,9 @@ Kind = Literal[
     "block",  # a release must not become live
     "unblock",
     "lease_broken",
+    "event",  # code, a model or data changed, and what was made of it
+    "observed",  # what runs was seen to differ from what was intended, or to agree with it again
+    "reconciled",  # what did not agree with the ledger was made to, by a person with a reason
     "note",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)

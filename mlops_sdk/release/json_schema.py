@@ -20,12 +20,25 @@ def manifest_json_schema() -> dict[str, Any]:
     model["oneOf"] = [{"required": ["version"]}, {"required": ["alias"]}]
     for name in ("state", "service"):
         _without_null(schema["properties"][name])
+    _reference(schema["properties"]["shift"])
+    gates = schema["$defs"]["Gates"]["properties"]
+    for name in ("catch_up", "error_rate", "latency", "prediction_drift"):
+        _reference(gates[name])
+    end = schema["$defs"]["StepEnd"]
+    for name in ("seconds", "requests"):
+        _without_null(end["properties"][name])
+    end["oneOf"] = [{"required": ["seconds"]}, {"required": ["requests"]}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Release manifest"}
 
 
 def _without_null(field: dict[str, Any]) -> None:
     # In a file a key is there or not; null is only how the code says "not there".
     field.update(next(option for option in field.pop("anyOf") if option.get("type") != "null"))
+    field.pop("default", None)
+
+
+def _reference(field: dict[str, Any]) -> None:
+    field.update(next(option for option in field.pop("anyOf") if "$ref" in option))
     field.pop("default", None)
 
 

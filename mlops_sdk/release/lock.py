@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, StringConstraints, field_validator
 
 from mlops_sdk.release.digest import canonical_json
+from mlops_sdk.release.gates import Gates, ShiftSpec
 from mlops_sdk.release.tables import TableSpec
 from mlops_sdk.release.value import Value
 
@@ -73,6 +74,8 @@ class Lock(Value):
     state: LockedState | None = None
     service: str | None = None
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    verify: Gates = Field(default=Gates())
+    shift: ShiftSpec | None = None
     manifest: Digest  # of the canonical manifest, so that a changed manifest is noticed
 
     @property

@@ -8,9 +8,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from mlops_sdk.release.gates import Gates, ShiftSpec
 from mlops_sdk.release.value import Value
 
-RESERVED = ("verify", "shift", "data", "images")
+RESERVED = ("data", "images")
 
 ModelKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 Entry = Annotated[
@@ -68,6 +69,12 @@ class Manifest(Value):
     )
     parameters: dict[str, JsonValue] = Field(
         default_factory=dict, description="what service and builders are told, such as {candidates: 200}"
+    )
+    verify: Gates = Field(
+        default=Gates(), description="what the release must pass, such as error_rate: {at_most: 0.01}"
+    )
+    shift: ShiftSpec | None = Field(
+        default=None, description="steps of traffic, such as {steps: [5, 25, 100], each: {seconds: 60}}"
     )
 
     @field_validator("schema_version", mode="before")

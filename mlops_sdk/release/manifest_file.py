@@ -3,9 +3,11 @@
 It must not resolve refs, aliases or entry points: that takes git, the registry and the release's own code.
 """
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -14,9 +16,7 @@ from mlops_sdk.errors import InputError, ManifestError, NotFoundError
 from mlops_sdk.release.json_schema import manifest_json_schema
 from mlops_sdk.release.manifest import (
     RESERVED,
-    CodeRef,
     Manifest,
-    ModelRef,
     version_fault,
 )
 from mlops_sdk.release.tag import Tag, model_faults, parse_tag, tag_form
@@ -24,6 +24,7 @@ from mlops_sdk.release.yaml_reader import Document, read_document
 
 __all__ = ["load_manifest", "manifest_json_schema"]
 
+KeyPath = tuple[str | int, ...]
 _KEYS = [field.alias or name for name, field in Manifest.model_fields.items()]
 _JSON_TYPES = {
     dict: "a map",
@@ -51,6 +52,7 @@ def load_manifest(path: Path, *, scheme: str = "deployment-manager") -> Manifest
     manifest = _validate(document, document.value)
     _check_release(document, document.value.get("release"), path, scheme)
     _check_models(document, document.value.get("models"))
+    _check_gates(document, manifest)
     if document.faults or manifest is None:
         raise ManifestError(document.faults)
     return manifest
@@ -71,23 +73,25 @@ def _read_text(path: Path) -> str:
 def _drop_empty(document: Document) -> None:
     """Reports keys of the manifest's own that have no value, and takes them out; parameters may be null."""
     assert isinstance(document.value, dict)
-    maps: list[tuple[tuple[str | int, ...], dict[str, Any]]] = [((), document.value)]
-    code, models = document.value.get("code"), document.value.get("models")
-    if isinstance(code, dict):
-        maps.append((("code",), code))
-    if isinstance(models, dict):
-        maps.append((("models",), models))
-        maps += [(("models", key), model) for key, model in models.items() if isinstance(model, dict)]
+    maps = list(_own_maps(document.value, ()))
     reported = {fault.key for fault in document.faults}
     for path, mapping in maps:
         for key in [key for key, value in mapping.items() if value is None]:
             place = (*path, key)
-            if path != ("models",) and key not in _fields_at(path):
+            if _model_at(path) is not None and key not in _fields_at(path):
                 continue  # unknown: a fault of its own
             del mapping[key]
             if ".".join(map(str, place)) in reported:
                 continue  # an alias or a tag: said already
             document.add(place, "empty", f"write {_right(place)}, or remove the key")
+
+
+def _own_maps(value: dict[str, Any], path: KeyPath) -> Iterable[tuple[KeyPath, dict[str, Any]]]:
+    """The maps whose keys the format knows, the outer ones first."""
+    yield path, value
+    for key, inner in value.items():
+        if isinstance(inner, dict) and _type_at((*path, key)) is not None:
+            yield from _own_maps(inner, (*path, key))
 
 
 def _validate(document: Document, value: dict[str, Any]) -> Manifest | None:
@@ -108,13 +112,15 @@ def _add(document: Document, detail: ErrorDetails, known: set[str]) -> None:
             document.add(path, "missing", f"write {_right(path)}")
     elif detail["type"] == "extra_forbidden":
         _add_unknown(document, path)
-    elif detail["type"] == "value_error" or (detail["type"], path) == _BAD_TAG:
+    elif (path[:1] == ("models",) and detail["type"] == "value_error") or (detail["type"], path) == _BAD_TAG:
         return  # `_check_models` and `_check_release` say it, also where there are other faults
+    elif detail["type"] == "value_error":
+        document.add(path, str(detail["ctx"]["error"]), f"write {_right(path)}")
     else:
         document.add(path, _what(detail), f"write {_right(path)}")
 
 
-def _add_unknown(document: Document, path: tuple[str | int, ...]) -> None:
+def _add_unknown(document: Document, path: KeyPath) -> None:
     name = str(path[-1])
     if len(path) == 1 and name in RESERVED:
         document.add(path, "reserved, not supported by this version", "remove the key")
@@ -176,7 +182,7 @@ def _check_models(document: Document, models: object) -> None:
     for key, model in models.items():
         if not isinstance(model, dict):
             continue
-        place: tuple[str | int, ...] = ("models", key)
+        place: KeyPath = ("models", key)
         # A key without a value counts as given: that it is empty was said.
         has = {name: (*place, name) in document.lines for name in ("version", "alias")}
         fault = version_fault(has_version=has["version"], has_alias=has["alias"])
@@ -184,25 +190,55 @@ def _check_models(document: Document, models: object) -> None:
             document.add(place, fault, "write one of them, such as version: 1")
 
 
-def _model_at(path: tuple[str | int, ...]) -> type[BaseModel]:
-    match path:
-        case ("code",):
-            return CodeRef
-        case ("models", _):
-            return ModelRef
-        case _:
-            return Manifest
+def _check_gates(document: Document, manifest: Manifest | None) -> None:
+    if manifest is None or manifest.shift is not None or not manifest.verify.judges_traffic:
+        return
+    for name in ("error_rate", "latency", "prediction_drift"):
+        if getattr(manifest.verify, name) is not None:
+            remedy = "declare shift, such as {steps: [5, 50, 100], each: {seconds: 60}}, or remove the gate"
+            document.add(("verify", name), "nothing to judge: no step of traffic is declared", remedy)
 
 
-def _fields_at(path: tuple[str | int, ...]) -> list[str]:
-    return [field.alias or name for name, field in _model_at(path).model_fields.items()]
+def _type_at(path: KeyPath) -> Any:
+    """The type that the format has at `path`: a record, or a map of records by name; None for what is a person's."""
+    found: Any = Manifest
+    for part in path:
+        if get_origin(found) is dict:
+            found = get_args(found)[1]
+            continue
+        fields = {field.alias or name: field for name, field in found.model_fields.items()}
+        found = _record(fields[part].annotation) if part in fields else None
+        if found is None:
+            return None
+    return found
 
 
-def _right(path: tuple[str | int, ...]) -> str:
+def _record(annotation: Any) -> Any:
+    if isinstance(annotation, UnionType):
+        annotation = next(option for option in get_args(annotation) if option is not type(None))
+    if get_origin(annotation) is dict:
+        return annotation if _record(get_args(annotation)[1]) else None
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _model_at(path: KeyPath) -> type[BaseModel] | None:
+    found = _type_at(path)
+    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
+
+
+def _fields_at(path: KeyPath) -> list[str]:
+    model = _model_at(path)
+    return [field.alias or name for name, field in model.model_fields.items()] if model else []
+
+
+def _right(path: KeyPath) -> str:
     """What would be right at `path`, from the description of the field."""
     if len(path) == 2 and path[0] == "models":
         return "a key of a-z, 0-9 and _, a letter first, and {name: NAME, version: N}"
-    for name, field in _model_at(path[:-1]).model_fields.items():
+    model = _model_at(path[:-1])
+    for name, field in model.model_fields.items() if model else ():
         if (field.alias or name) == path[-1]:
             return field.description or "another value"
+    if model is None and len(path) > 1:  # an entry of a map, or an element of a list
+        return _right(path[:-1])
     return f"a value for {path[-1]}"

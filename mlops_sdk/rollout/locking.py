@@ -125,6 +125,8 @@ def _resolve(
         state=locked_state,
         service=manifest.service,
         parameters=manifest.parameters,
+        verify=manifest.verify,
+        shift=manifest.shift,
         manifest=manifest.document_digest(),
     )
 

@@ -7,6 +7,7 @@ import pytest
 
 from mlops_sdk.errors import InputError, ManifestError, NotFoundError
 from mlops_sdk.release.json_schema import manifest_json_schema
+from mlops_sdk.release.gates import ErrorRate, ShiftSpec, StepEnd
 from mlops_sdk.release.manifest import Manifest, ModelRef
 from mlops_sdk.release.manifest_file import load_manifest
 
@@ -52,6 +53,28 @@ def test_models_state_service_and_parameters_may_be_absent(tmp_path: Path) -> No
     assert (manifest.models, manifest.state, manifest.service, manifest.parameters) == ({}, None, None, {})
 
 
+def test_gates_and_steps_of_traffic_are_read(tmp_path: Path) -> None:
+    manifest = read(
+        tmp_path,
+        MINIMAL
+        + "verify:\n  error_rate: {at_most: 0}\n  commands: {ndcg: {run: [python, -m, checks.ndcg]}}\n"
+        + "shift: {steps: [5, 50, 100], each: {requests: 500}}\n",
+    )
+    assert manifest.verify.error_rate == ErrorRate(at_most=0)
+    assert manifest.verify.commands["ndcg"].run == ("python", "-m", "checks.ndcg")
+    assert manifest.shift == ShiftSpec(steps=(5, 50, 100), each=StepEnd(requests=500))
+    assert Manifest.from_document(manifest.document()) == manifest
+
+
+def test_gates_as_they_are_without_a_word_change_no_digest(tmp_path: Path) -> None:
+    plain = read(tmp_path, MINIMAL)
+    assert "verify" not in plain.document()
+    assert (
+        read(tmp_path, MINIMAL + "verify: {min_samples: 100, readiness: {timeout_s: 60}}\n").digest
+        == plain.digest
+    )
+
+
 def test_comments_and_layout_do_not_change_the_digest_but_a_parameter_does(tmp_path: Path) -> None:
     digest = read(tmp_path, RIGHT).digest
     head, tail = RIGHT.split("models:")
@@ -75,7 +98,7 @@ state: pipelines.recommender.tables
 service: 5
 service: pipelines.recommender.service:create_app
 parameters: [1]
-verify: {}
+images: {}
 """
     found = faults(tmp_path, text)
     assert [(line, key) for line, key, _ in found] == [
@@ -92,7 +115,7 @@ verify: {}
         (12, "service"),
         (13, "service"),
         (14, "parameters"),
-        (15, "verify"),
+        (15, "images"),
     ]
     assert all(what and remedy for _, _, text in found for what, _, remedy in [text.partition("; ")])
 
@@ -127,6 +150,25 @@ def test_a_fault_is_printed_as_file_line_key_fault_and_remedy(tmp_path: Path) ->
         (MINIMAL + "state:\n", 4, "state", "empty; write where the tables are declared"),
         (MINIMAL + "service: a.b\n", 4, "service", "package.module:attribute"),
         (MINIMAL + "service: ''\n", 4, "service", "empty text"),
+        (MINIMAL + "verify: [1]\n", 4, "verify", "not a map; write what the release must pass"),
+        (
+            MINIMAL + "verify:\n  smoke: {tolerance: -1}\n",
+            5,
+            "verify.smoke.tolerance",
+            "greater than or equal",
+        ),
+        (MINIMAL + "verify:\n  smoke: {tolerance: }\n", 5, "verify.smoke.tolerance", "empty; write how far"),
+        (MINIMAL + "verify:\n  catchup: {keys_at_most: 1}\n", 5, "verify.catchup", "'catch_up'?"),
+        (MINIMAL + "verify:\n  commands: {a: {run: x}}\n", 5, "verify.commands.a.run", "such as [python"),
+        (MINIMAL + "verify:\n  commands: {A: {run: [x]}}\n", 5, "verify.commands.A", "own checks by name"),
+        (MINIMAL + "verify:\n  commands: {a: {rnu: [x]}}\n", 5, "verify.commands.a.rnu", "'run'?"),
+        (MINIMAL + "verify:\n  error_rate: {at_most: 0.1}\n", 5, "verify.error_rate", "no step of traffic"),
+        (MINIMAL + "shift: {steps: [50, 5], each: {seconds: 1}}\n", 4, "shift.steps", "rising percentages"),
+        (MINIMAL + "shift: {steps: [5, 200], each: {seconds: 1}}\n", 4, "shift.steps", "rising percentages"),
+        (MINIMAL + "shift: {steps: [], each: {seconds: 1}}\n", 4, "shift.steps", "at least 1 item"),
+        (MINIMAL + "shift: {steps: [5], each: {}}\n", 4, "shift.each", "write one of them"),
+        (MINIMAL + "shift: {steps: [5], each: {seconds: 1, requests: 1}}\n", 4, "shift.each", "one of them"),
+        (MINIMAL + "shift: {steps: [5]}\n", 4, "shift.each", "missing; write how long a step takes"),
         (MINIMAL + "images: {}\n", 4, "images", "reserved, not supported by this version"),
         (MINIMAL + "images:\n", 4, "images", "reserved, not supported by this version"),
         (MINIMAL + "parameters: {x: .nan}\n", 4, "parameters.x", "no number"),

@@ -7,6 +7,7 @@ import base64
 import hashlib
 from pathlib import Path
 
+from mlops_sdk.provider import programs
 from mlops_sdk.provider.programs import Place
 from mlops_sdk.release.digest import short
 from mlops_sdk.release.project import Project
@@ -50,7 +51,7 @@ def release_name(section: ReleaseSection) -> str:
 
 def service_name(section: ReleaseSection) -> str:
     """Name of the supervised program of a release's service."""
-    return f"service-{short(section.digest)}"
+    return programs.service_name(section.digest)
 
 
 def env_file(folder: Path, name: str) -> Path:

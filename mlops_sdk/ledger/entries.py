@@ -150,13 +150,13 @@ def last_verified_before(entries: Iterable[Entry], digest: str) -> str | None:
 
     `entries` are all of an environment, newest first. None when there is no such release.
     """
-    outcome: dict[str, str] = {}  # newest of verified, failed, turned_back, block, unblock, by digest
+    outcome: dict[str, str] = {}  # newest of these kinds, by digest
     left: set[str] = set()
     made_live: set[str] = set()
     for entry in entries:
         if entry.digest is None:
             continue
-        if entry.kind in ("failed", "turned_back", "verified", "block"):
+        if entry.kind in ("failed", "turned_back", "verified", "withdrawn", "block"):
             outcome.setdefault(entry.digest, entry.kind)
         if entry.kind != "live":
             continue

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mlops_sdk.platform.postgres import server_command
 from mlops_sdk.platform.program import Program, Readiness
+from mlops_sdk.release.digest import short
 from mlops_sdk.traffic.caddy import HEALTH_PATH
 from mlops_sdk.traffic.router_files import CONFIG_FILE
 
@@ -20,6 +21,11 @@ PREFECT_SERVER = "prefect-server"
 PREFECT_WORKER = "prefect-worker"
 ROUTER = "router"
 FOLLOWER = "follower"
+
+
+def service_name(digest: str) -> str:
+    """Name of the program of the service of the release with that digest."""
+    return f"service-{short(digest)}"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from mlops_sdk.platform.programs import (
     prefect_worker,
     router,
     service,
+    service_name,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "prefect_worker",
     "router",
     "service",
+    "service_name",
 ]

@@ -20,11 +20,13 @@ from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.digest import short
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.rollout.building import build_table
+from mlops_sdk.rollout.evidence import keep_evidence
 from mlops_sdk.rollout.locking import release_code
 from mlops_sdk.rollout.plan import Intent, Plan
 from mlops_sdk.rollout.progress import Note, StepDone, StepStarted
 from mlops_sdk.rollout.pulumi_events import narrate
 from mlops_sdk.rollout.session import Session
+from mlops_sdk.rollout.shifting import shift_traffic
 from mlops_sdk.rollout.steps import (
     Bind,
     Build,
@@ -35,19 +37,19 @@ from mlops_sdk.rollout.steps import (
     Retire,
     Reuse,
     Share,
+    Shift,
     Step,
     Up,
     Verify,
 )
-from mlops_sdk.rollout.verify import verify
+from mlops_sdk.rollout.verify.checks import sentence
+from mlops_sdk.rollout.verify.release import verify
 from mlops_sdk.stack import config
 from mlops_sdk.state import build, fork, references, shared
 from mlops_sdk.state.fingerprint import fingerprints
 from mlops_sdk.state.janitor import collect
 from mlops_sdk.state.watermarks import read_watermarks
 from mlops_sdk.traffic.handover import handover
-
-VERIFY_TIMEOUT_S = 60.0
 
 
 @dataclass
@@ -56,7 +58,7 @@ class Run:
 
     `deadline` is a monotonic time in seconds. `introduced` is set once this run has put the release among those
     that stack config holds, which a failure takes back. `end_blockers` lets the handover end idle transactions of
-    releases.
+    releases. `evidence` is the folder of what was seen when a gate failed.
     """
 
     session: Session
@@ -68,6 +70,7 @@ class Run:
     allow_platform_changes: bool = False
     end_blockers: bool = False
     introduced: bool = False
+    evidence: Path | None = None
 
     @property
     def actor(self) -> str:
@@ -138,7 +141,12 @@ def _timed(run: Run, number: int, step: Step) -> None:
 def record_end(run: Run, kind: Kind, reason: str = "") -> None:
     """Record how the run ended: a run whose end is not recorded was cut off, and is gone on with."""
     run.session.ledger.record(
-        kind, lease=run.lease.token, digest=run.lock.digest, actor=run.actor, reason=reason[:500]
+        kind,
+        lease=run.lease.token,
+        digest=run.lock.digest,
+        actor=run.actor,
+        reason=reason[:500],
+        details={"evidence": run.evidence.name} if run.evidence else None,
     )
 
 
@@ -160,6 +168,8 @@ def _apply(run: Run, step: Step) -> None:
             _up(run)
         case Verify():
             _verify(run)
+        case Shift():
+            shift_traffic(run, step)
         case Handover(rollback_of=rollback_of):
             _hand_over(run, rollback_of)
         case Retire(digest=digest):
@@ -251,20 +261,21 @@ def _belongs(run: Run, name: str, kind: str) -> bool:
 
 def _verify(run: Run) -> None:
     session = run.session
-    result = verify(run.lock, run.binding(), timeout_s=min(VERIFY_TIMEOUT_S, run.left_s()))
+    result = verify(session, run.lock, run.binding(), left_s=run.left_s)
     for check in result.checks:
-        session.report(Note(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}"))
+        session.report(Note(f"{check.word:<4} {check.name}: {check.detail}"))
     if result.ok:
         session.ledger.record(
             "verified",
             lease=run.lease.token,
             digest=run.lock.digest,
             actor=run.actor,
-            details={"checks": [check.name for check in result.checks]},
+            details={"checks": [check.document() for check in result.checks]},
         )
-    else:
-        failed = "; ".join(f"{check.name} ({check.detail})" for check in result.checks if not check.ok)
-        raise MlopsError(f"{run.lock.release} failed verification: {failed}", where=session.environment)
+        return
+    what = f"{run.lock.release} failed verification: {sentence(result.failed)}"
+    run.evidence = keep_evidence(session, run.binding(), result.checks, what)
+    raise MlopsError(what, where=session.environment)
 
 
 def _hand_over(run: Run, rollback_of: str) -> None:

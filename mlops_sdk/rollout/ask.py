@@ -19,7 +19,7 @@ from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.bring_up import addresses as addresses_of
 from mlops_sdk.rollout.health import check_of, database_checks, failed
 from mlops_sdk.rollout.session import Session, open_session
-from mlops_sdk.rollout.verify import runs
+from mlops_sdk.rollout.verify.service import runs
 from mlops_sdk.stack import config
 
 

@@ -102,6 +102,7 @@ def _went_away(session: Session, error: psycopg.OperationalError) -> Unreachable
 def _turned_back(run: Run, error: MlopsError) -> MlopsError:
     """Turn back a failed run and return the error to raise: the first one first, then the outcome."""
     live = run.plan.live or "nothing"
+    seen = f"\nwhat was seen is kept in {run.evidence}" if run.evidence else ""
     try:
         if run.session.ledger.pointer().digest == run.plan.digest:
             return NotTurnedBackError(
@@ -118,7 +119,7 @@ def _turned_back(run: Run, error: MlopsError) -> MlopsError:
             remedy=f"{live} was live when this began; run the same command again once the cause is mended",
         )
     return TurnedBackError(
-        f"{error}\nturned back: {live} is live as before, {run.plan.release} was taken out of stack config",
+        f"{error}\nturned back: {live} is live as before, {run.plan.release} was taken out of stack config{seen}",
         remedy="its tables are kept. Mend the cause and run the same command again; if the release itself is at fault,"
         " commit the correction and give it a tag of its own",
     )

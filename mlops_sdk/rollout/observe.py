@@ -3,11 +3,12 @@
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.rollout.plan import Observed, SealedTable
 from mlops_sdk.rollout.session import Session
-from mlops_sdk.rollout.verify import runs
+from mlops_sdk.rollout.verify.service import runs
 from mlops_sdk.stack import config
 from mlops_sdk.state import build
 from mlops_sdk.state.fingerprint import fingerprints
 from mlops_sdk.state.known import read_known
+from mlops_sdk.state.shift import read_shift
 from mlops_sdk.state.watermarks import read_watermarks
 
 
@@ -27,6 +28,7 @@ def observe(session: Session, lock: Lock) -> Observed:
     with ledger.connect() as conn:
         statuses = build.statuses(conn, list(prints.values()))
         known = read_known(conn, session.environment)
+        shift = read_shift(conn, session.environment)
     return Observed(
         environment=session.environment,
         head=head.n if head else 0,
@@ -44,6 +46,8 @@ def observe(session: Session, lock: Lock) -> Observed:
         },
         fingerprints=prints,
         known=known,
+        shifted=shift.digest if shift else "",
+        share=shift.weight if shift else 0,
     )
 
 

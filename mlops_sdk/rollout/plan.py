@@ -22,12 +22,14 @@ from mlops_sdk.rollout.steps import (
     Retire,
     Reuse,
     Share,
+    Shift,
     Step,
     Up,
     Verify,
 )
 from mlops_sdk.rollout.table_changes import refuse_changes
 from mlops_sdk.state.known import KnownTables
+from mlops_sdk.traffic.buckets import BUCKETS
 
 
 class Intent(StrEnum):
@@ -53,7 +55,8 @@ class Observed:
     service answered and runs that digest. `recorded` says whether stack config holds what the ledger says,
     `routed` whether the router sends everything to the live release. `hold` is the reason of the hold in force,
     or empty. `head` is the number of the last ledger entry, 0 in an empty ledger. `known` are the shared and
-    forked tables that stand.
+    forked tables that stand. `shifted` is the release to which traffic is being shifted, or empty, and `share` how
+    many of 256 buckets went to it.
     """
 
     environment: str
@@ -68,6 +71,8 @@ class Observed:
     sealed: Mapping[str, SealedTable]
     fingerprints: Mapping[str, str]
     known: KnownTables = field(default_factory=KnownTables)
+    shifted: str = ""
+    share: int = 0
 
 
 @dataclass(frozen=True)
@@ -146,12 +151,25 @@ def _steps(lock: Lock, observed: Observed, keep: int, intent: Intent) -> Iterabl
         # rollback does not wait for that.
         yield Up(lock.release, digest)
     yield Verify(lock.release, digest)
+    if intent is Intent.DEPLOY and observed.live is not None and not is_live:
+        yield from _shifts(lock, observed.live.release, observed.share if observed.shifted == digest else 0)
     if not is_live or not observed.routed:
         source = observed.live.release if observed.live and not is_live else ""
         rollback_of = observed.live.digest if observed.live and source and intent is Intent.ROLLBACK else ""
         yield Handover(lock.release, digest, source, rollback_of)
     yield from retired(observed.kept, digest, observed.live.digest if observed.live else "", keep)
     yield Record(lock.release, digest)
+
+
+def _shifts(lock: Lock, source: str, reached: int) -> Iterable[Shift]:
+    """The declared steps; a deploy that was cut off goes on with the step that it had `reached`."""
+    if lock.shift is None:
+        return
+    each = lock.shift.each
+    for percent in lock.shift.steps:
+        share = max(1, round(percent * BUCKETS / 100))
+        if share >= reached:
+            yield Shift(lock.release, lock.digest, source, percent, share, each.seconds, each.requests)
 
 
 def _tables(lock: Lock) -> Iterable[tuple[str, TableSpec]]:

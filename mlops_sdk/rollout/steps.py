@@ -70,10 +70,26 @@ class Up:
 
 @dataclass(frozen=True)
 class Verify:
-    """The release's own service is ready, runs the digest, and its models predict what the lock says."""
+    """The release's own service is ready, runs the digest, predicts what the lock says, and passes its gates."""
 
     release: str
     digest: str
+
+
+@dataclass(frozen=True)
+class Shift:
+    """So many percent of traffic (`share` of 256 buckets) go to the release, and what it answers passes its gates.
+
+    It ends after `seconds`, or once so many `requests` were answered, and not before there is enough to judge by.
+    """
+
+    release: str
+    digest: str
+    source: str
+    percent: int
+    share: int
+    seconds: float | None
+    requests: int | None
 
 
 @dataclass(frozen=True)
@@ -102,7 +118,7 @@ class Record:
     digest: str
 
 
-Step = PrepareCode | Bind | Reuse | Build | Fork | Share | Up | Verify | Handover | Retire | Record
+Step = PrepareCode | Bind | Reuse | Build | Fork | Share | Up | Verify | Shift | Handover | Retire | Record
 
 
 def describe(step: Step) -> str:
@@ -125,6 +141,9 @@ def describe(step: Step) -> str:
             return f"bring up {release}: pg_schema, variables, service"
         case Verify(release=release):
             return f"verify {release}"
+        case Shift(release=release, percent=percent, seconds=seconds, requests=requests):
+            until = f"for {seconds:g} s" if seconds is not None else f"for {requests:,} requests"
+            return f"shift {percent} % of traffic to {release} {until}"
         case Handover(release=release, source=source):
             return f"hand over to {release}" + (f" from {source}" if source else "")
         case Retire(release=release):

@@ -43,12 +43,13 @@ def refuse(conn: Connection, fork: Fork, app: str, *, weight: int, first: bool) 
 
 def lift(conn: Connection, environment: str, forks: list[Fork]) -> None:
     """End a shift: no row is refused any more. Disabled, not dropped: that would wait for every reader."""
-    shifted = [fork for fork in forks if fork.weight]
-    for fork in shifted:
-        for name in _triggers(conn, fork, _ON):
-            conn.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER {}").format(fork.name, sql.Identifier(name)))
-    if shifted:
-        conn.execute(query("shift", "no_weight"), [environment])
+    for fork in forks:
+        if fork.weight:
+            for name in _triggers(conn, fork, _ON):
+                conn.execute(
+                    sql.SQL("ALTER TABLE {} DISABLE TRIGGER {}").format(fork.name, sql.Identifier(name))
+                )
+    conn.execute(query("shift", "no_weight"), [environment])
 
 
 def drop_disabled(conn: Connection, forks: list[Fork]) -> None:

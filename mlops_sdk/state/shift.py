@@ -1,13 +1,15 @@
-"""One step of a shift of entities: which release writes which bucket, in a transaction like a small cutover.
+"""One step of a shift: which release answers which bucket, and, for some tables, writes it.
 
-For tables that declare `writer=Entity(column)`. The router's weight is the caller's, and finishing the shift is the
-cutover's. Weight 0 turns a shift back.
+Tables that declare `writer=Entity(column)` move their writes with it, in a transaction like a small cutover; all
+others are written by the live release to the end. The router's weight is the caller's, and finishing the shift is
+the cutover's. Weight 0 turns a shift back.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from mlops_sdk.errors import InputError, PolicyError
+from mlops_sdk.ledger.bindings import require_binding
 from mlops_sdk.ledger.database import Connection
 from mlops_sdk.ledger.entries import Pointer
 from mlops_sdk.state import fence
@@ -22,7 +24,7 @@ BUCKETS = 256
 
 @dataclass(frozen=True)
 class Shift:
-    """A shift under way: so many of 256 buckets are written in release `digest`."""
+    """A shift under way: so many of 256 buckets go to release `digest`."""
 
     digest: str
     weight: int
@@ -44,7 +46,7 @@ def shift(
     at_most: int | None = None,
     without: Collection[str] = (),
 ) -> None:
-    """Let release `target` write the first `weight` (0..256) buckets of entities, the live one the others.
+    """Let release `target` answer the first `weight` (0..256) buckets of entities, the live one the others.
 
     In the caller's control transaction. Raises MovedError when the pointer is not as expected, InputError and
     PolicyError for a shift that cannot be, BacklogError and LockNotAvailable as the cutover does: try again.
@@ -52,10 +54,10 @@ def shift(
     if not 0 <= weight <= BUCKETS:
         raise InputError(f"a weight is 0 to {BUCKETS} buckets, not {weight}")
     pointer = require_pointer(conn, environment, expected)
-    binding = require_cut(conn, environment, target)
+    require_cut(conn, environment, target)
     if pointer.digest in (None, target):
         raise PolicyError(
-            "entities are shifted from the live release to another one",
+            "traffic is shifted from the live release to another one",
             where=environment,
             remedy="name a release that is deployed and not live",
         )
@@ -63,11 +65,34 @@ def shift(
     under_way = read_shift(conn, environment)
     if under_way is not None and under_way.digest != target:
         raise PolicyError(
-            f"entities are being shifted to {under_way.digest[:19]}",
+            f"traffic is being shifted to {under_way.digest[:19]}",
             where=environment,
             remedy="finish that shift or turn it back first",
         )
     releases = [pointer.digest, target]
+    if moves_writes(conn, environment, releases):
+        _move_writes(conn, environment, releases, pointer, weight, at_most, without)
+    if weight == 0:
+        conn.execute(query("shift", "no_weight"), [environment])
+    else:
+        conn.execute(query("shift", "weight"), [environment, target, weight, pointer.epoch])
+
+
+def moves_writes(conn: Connection, environment: str, releases: list[str]) -> bool:
+    """Whether a shift between the live release and another, in this order, moves writes. Raises PolicyError."""
+    return bool(_moving(read_forks(conn, environment, digests=releases), releases[-1]))
+
+
+def _move_writes(
+    conn: Connection,
+    environment: str,
+    releases: list[str],
+    pointer: Pointer,
+    weight: int,
+    at_most: int | None,
+    without: Collection[str],
+) -> None:
+    target = releases[-1]
     await_drains(conn, sorted({f.table for f in read_forks(conn, environment, digests=releases)}))
     forks = read_forks(conn, environment, digests=releases)
     moving = _moving(forks, target)
@@ -90,7 +115,7 @@ def shift(
             app = lock_of(conn, fork.digest).app
             fence.refuse(conn, fork, app, weight=weight, first=fork.digest != target)
     theirs = [fork for fork in moving if fork.digest == target]
-    grant(conn, theirs, binding.role, writes=weight > 0)
+    grant(conn, theirs, require_binding(conn, environment, target).role, writes=weight > 0)
 
 
 def _moving(forks: list[Fork], target: str) -> list[Fork]:

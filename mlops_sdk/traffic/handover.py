@@ -23,7 +23,7 @@ from mlops_sdk.state.shift import read_shift
 from mlops_sdk.traffic.attempts import Patience, attempt
 from mlops_sdk.traffic.closeness import Closeness
 from mlops_sdk.traffic.port import TrafficPort
-from mlops_sdk.traffic.shift import route, turn_back
+from mlops_sdk.traffic.shift import Who, route, turn_back
 
 _ROUNDS = 10_000  # drains before the first try: after a long time apart there are many
 
@@ -58,7 +58,7 @@ def handover(
         pointer = read_pointer(conn, environment)
         under_way = read_shift(conn, environment)
         if under_way is not None and under_way.digest != target:
-            turn_back(conninfo, conn, environment, traffic, lease, patience)
+            turn_back(conninfo, conn, environment, traffic, lease, patience, Who(actor, reason))
         if pointer.digest != target:
             _prepare(conn, environment, pointer, target, lease, report)
             _commit(conninfo, conn, environment, pointer, target, why, lease, patience)

@@ -1,24 +1,34 @@
-"""A shift of traffic with the writes of its entities: database first, then the router, step by step.
+"""A shift of traffic, with the writes of its entities where tables say so: database first, then the router.
 
-The router may lag: a write at the wrong side is refused (42501) and sent again. It must not make a release live.
+The row in Postgres owns the weight, and each change of it is a ledger entry. The router may lag: a write at the
+wrong side is refused (42501) and sent again. It must not make a release live.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from pydantic import SecretStr
 
 from mlops_sdk.ledger.bindings import require_binding
 from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction, retry
 from mlops_sdk.ledger.lease import require_unheld
-from mlops_sdk.ledger.store import read_pointer
+from mlops_sdk.ledger.store import append, read_pointer
 from mlops_sdk.state.blockers import set_autovacuum
 from mlops_sdk.state.copy import copy
 from mlops_sdk.state.forks import read_forks
-from mlops_sdk.state.shift import Shift, read_shift
+from mlops_sdk.state.shift import BUCKETS, Shift, moves_writes, read_shift
 from mlops_sdk.state.shift import shift as shift_state
 from mlops_sdk.traffic.attempts import Patience, attempt
 from mlops_sdk.traffic.closeness import Closeness
 from mlops_sdk.traffic.port import TrafficPort
+
+
+@dataclass(frozen=True)
+class Who:
+    """Who shifts traffic and why, for the ledger."""
+
+    actor: str = ""
+    reason: str = ""
 
 
 def shift(
@@ -29,21 +39,24 @@ def shift(
     weight: int,
     traffic: TrafficPort,
     lease: LeaseToken | None,
+    actor: str = "",
+    reason: str = "",
     report: Callable[[str], None] | None = None,
     timeout_s: float = 60.0,
     end_blockers: bool = False,
 ) -> None:
     """Send the first `weight` (0..256) buckets to release `target`, with the right to write their entities.
 
-    Requests without a bucket stay with the live release. 0 turns the shift back; the handover finishes it. Raises
-    what `mlops_sdk.state.shift.shift` and `mlops_sdk.traffic.attempts.attempt` raise.
+    Requests without a bucket go by chance; if the release has forked tables, they stay with the live one. 0 turns the
+    shift back; the handover finishes it. Raises what `mlops_sdk.state.shift.shift` and
+    `mlops_sdk.traffic.attempts.attempt` raise.
     """
     patience = Patience(timeout_s, report, end_blockers)
     with connect(conninfo, f"mlops shift {environment}") as conn:
         for found in read_forks(conn, environment, digests=[target]):
             if found.state != "following":
                 copy(conn, environment, found.id, lease, report)
-        _step(conninfo, conn, environment, target, weight, lease, patience)
+        _step(conninfo, conn, environment, target, weight, lease, patience, Who(actor, reason))
         live = read_pointer(conn, environment).digest
         under_way = read_shift(conn, environment)
         assert live is not None  # the step needed one
@@ -60,7 +73,8 @@ def route(conn: Connection, environment: str, live: str, under_way: Shift, traff
     routes = traffic.read()
     if (routes.current_port, routes.next_port) != (current, following):
         traffic.set_slots(current, following)
-    traffic.set_weight(under_way.weight, keyless_share=0)
+    keyed = bool(read_forks(conn, environment, digests=[under_way.digest]))
+    traffic.set_weight(under_way.weight, keyless_share=0 if keyed else under_way.weight)
 
 
 def turn_back(
@@ -70,12 +84,13 @@ def turn_back(
     traffic: TrafficPort,
     lease: LeaseToken | None,
     patience: Patience,
+    who: Who,
 ) -> None:
     """Give the live release every entity back, and all traffic."""
     under_way = read_shift(conn, environment)
     pointer = read_pointer(conn, environment)
     if under_way is not None and pointer.digest is not None:
-        _step(conninfo, conn, environment, under_way.digest, 0, lease, patience)
+        _step(conninfo, conn, environment, under_way.digest, 0, lease, patience, who)
         traffic.point(require_binding(conn, environment, pointer.digest).service_port)
 
 
@@ -87,6 +102,7 @@ def _step(
     weight: int,
     lease: LeaseToken | None,
     patience: Patience,
+    who: Who,
 ) -> None:
     """The transaction of a step, again while a writer is in the way."""
     pointer = read_pointer(conn, environment)
@@ -97,8 +113,18 @@ def _step(
         with control_transaction(conn, lease):
             if lease is None:
                 require_unheld(conn, environment)
+            before = read_shift(conn, environment)
             shift_state(conn, environment, pointer, target, weight, at_most=at_most, without=near.left_out)
+            if weight != (before.weight if before else 0):
+                details = {"share": weight, "of": BUCKETS}
+                append(
+                    conn, environment, "shifted", target, actor=who.actor, reason=who.reason, details=details
+                )
 
+    if not moves_writes(conn, environment, releases):
+        # Nothing is written elsewhere, so no writer has to be stopped.
+        retry(lambda: work(0))
+        return
     retry(lambda: set_autovacuum(conn, environment, releases, on=False, lease=lease))
     try:
         near.come_close(conn)

@@ -23,6 +23,7 @@ DEPLOY_KILLS = [
     ("fork", 0.0),
     ("bring up", 3.0),
     ("verify", 0.0),
+    ("shift", 0.0),
     ("hand over", 0.1),
     ("retire", 0.0),
     ("record", 1.5),
@@ -37,6 +38,7 @@ MORE_DEPLOY_KILLS = [
     ("record", 3.0),
 ]
 MORE_ROLLBACK_KILLS = [("hand over", 0.0), ("record", 0.0), ("record", 3.0)]
+SHIFT = "shift: {steps: [50], each: {seconds: 0}}\n"
 TINY = Path(__file__).parent.parent / "support" / "tiny"
 
 
@@ -75,11 +77,11 @@ def counts() -> Counts:
     return Counts()
 
 
-def manifest(clone: Clone, release: str) -> str:
+def manifest(clone: Clone, release: str, *, more: str = "") -> str:
     path = f"stacks/releases/{release}.yaml"
     (clone.root / path).write_text(
         f"schema: 1\nrelease: {release}\ncode: {{ref: HEAD}}\nstate: pipelines.tiny.tables:STATE\n"
-        f"service: pipelines.tiny.service:create_app\nparameters: {{note: {release}}}\n"
+        f"service: pipelines.tiny.service:create_app\nparameters: {{note: {release}}}\n{more}"
     )
     return path
 
@@ -92,6 +94,7 @@ def test_every_kind_of_step_that_writes_has_a_kill_of_its_own() -> None:
         "fork": steps.Fork("t", "carry", ""),
         "bring up": steps.Up("r", ""),
         "verify": steps.Verify("r", ""),
+        "shift": steps.Shift("r", "", "", 50, 128, 0.0, None),
         "hand over": steps.Handover("r", "", "", ""),
         "retire": steps.Retire("r", ""),
         "record": steps.Record("r", ""),
@@ -122,7 +125,7 @@ def killed_along(
 
 def test_a_deploy_killed_at_every_step_in_turn_converges(tiny: Clone, counts: Counts) -> None:
     with tiny.client() as http:
-        killed_along(tiny, http, counts, DEPLOY_KILLS, "deploy", manifest(tiny, "v0.0.13"))
+        killed_along(tiny, http, counts, DEPLOY_KILLS, "deploy", manifest(tiny, "v0.0.13", more=SHIFT))
 
         assert tiny.live() == "v0.0.13"
         counts.add(http, "after the kills")

@@ -1,4 +1,9 @@
-"""Counts: `POST /count?name=x` adds one and writes an event, in one transaction; `GET /count?name=x` reads."""
+"""Counts: `POST /count?name=x` adds one and writes an event, in one transaction; `GET /count?name=x` reads.
+
+With the parameter `fail: true` reading ends with an error.
+"""
+
+import logging
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,6 +28,9 @@ def create_app(settings: ServiceSettings) -> ASGIApp:
 
 
 async def _read(request: Request) -> Response:
+    if service_of(request).settings.parameters.get("fail"):
+        logging.getLogger("tiny").error("this release was asked to fail")
+        return json_answer({"error": "asked to fail"}, 500)
     async with service_of(request).pool.connection() as connection:
         row = await (
             await connection.execute("SELECT n FROM counters WHERE name = %s", [request.query_params["name"]])

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from mlops_sdk.errors import InputError, ManifestError, NotFoundError
-from mlops_sdk.release.json_schema import manifest_json_schema
 from mlops_sdk.release.gates import ErrorRate, ShiftSpec, StepEnd
+from mlops_sdk.release.json_schema import manifest_json_schema
 from mlops_sdk.release.manifest import Manifest, ModelRef
 from mlops_sdk.release.manifest_file import load_manifest
 

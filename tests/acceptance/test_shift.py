@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from mlops_sdk.ledger.store import Ledger
-from tests.support.clone import Clone
-from tests.support.kills import kill_when
+from mlops_sdk.traffic.router_files import FileTraffic
+from tests.support.clone import Clone, await_true
 from tests.support.load import load
 
 pytestmark = pytest.mark.timeout(400)
@@ -60,6 +60,10 @@ def shares(clone: Clone, release: str) -> list[int]:
     return [entry.details["share"] for entry in entries]
 
 
+def share_now(clone: Clone) -> int:
+    return FileTraffic(clone.folder / "router").read().next_share
+
+
 def test_traffic_goes_over_in_steps_and_no_request_fails(tiny: Clone) -> None:
     router = tiny.variables()["MLOPS_ROUTER_URL"]
     steps = "{steps: [25, 50, 100], each: {requests: 40}}"
@@ -101,13 +105,17 @@ def test_a_release_that_fails_under_traffic_is_turned_back_and_what_was_seen_is_
 
 def test_a_shift_whose_deployer_was_killed_goes_on_where_it_was(tiny: Clone) -> None:
     router = tiny.variables()["MLOPS_ROUTER_URL"]
-    file = manifest(tiny, "v0.0.34", shift="{steps: [25, 75], each: {requests: 40}}")
+    file = manifest(tiny, "v0.0.34", shift="{steps: [25, 75], each: {seconds: 4}}")
     with load(router, "recommender") as people:
-        kill_when(tiny.start("deploy", file), r"^\[\d+/\d+\] shift 75 %", delay_s=0.3)
+        process = tiny.start("deploy", file)
+        await_true("three quarters go over", lambda: share_now(tiny) == 192, timeout_s=120)
+        process.kill()
+        process.communicate()
         assert tiny.live() == "v0.0.32"
         done = tiny.run("deploy", file)
 
     assert people.failed == []
+    assert "shift 75 %" in done.stderr
     assert "shift 25 %" not in done.stderr
     assert tiny.live() == "v0.0.34"
     assert shares(tiny, "v0.0.34") == [64, 192]

@@ -23,6 +23,7 @@ from mlops_sdk.cli.commands import (
     status,
     tag,
     up,
+    verify,
     which_release,
 )
 from mlops_sdk.cli.group import Commands
@@ -57,6 +58,7 @@ app.command("down")(down.down)
 app.command("lock")(lock.lock)
 app.command("plan")(plan.plan)
 app.command("deploy")(deploy.deploy)
+app.command("verify")(verify.verify)
 app.command("rollback")(rollback.rollback)
 app.command("resume")(resume.resume)
 app.command("status")(status.status)

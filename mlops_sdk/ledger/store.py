@@ -97,6 +97,20 @@ class Ledger:
         """The intent of a deploy or rollback that was cut off, if the newest one was: see `entries`."""
         return chain.unfinished_intent(self.entries(_RECENT))
 
+    def last_durations(self, step: str) -> dict[str, float]:
+        """Seconds that steps of this name took in the last command that did them, by table."""
+        with self.connect() as conn:
+            rows = conn.execute(
+                "SELECT body FROM mlops.entry WHERE env = %s AND kind = 'done' ORDER BY n DESC LIMIT %s",
+                [self.environment, _RECENT],
+            ).fetchall()
+        found: dict[str, float] = {}
+        for entry in map(chain.from_body, (row[0] for row in rows)):
+            for duration in entry.details.get("durations", []):
+                if duration["step"] == step and "table" in duration:
+                    found.setdefault(duration["table"], float(duration["seconds"]))
+        return found
+
     def at(self, time: datetime) -> Entry | None:
         """The `live` entry that was in force at `time`; None before the first one."""
         return self._live("AND at <= %s ORDER BY n DESC LIMIT 1", time)

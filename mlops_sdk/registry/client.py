@@ -5,7 +5,7 @@ It must not load a model or change the registry.
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -85,6 +85,19 @@ class Registry:
                     remedy="the registry's files were changed after the lock; register them as a new version",
                 )
             return keep(folder, digest, cache)
+
+    def metrics(self, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
+        """The last value of each metric by run; a run that is gone has none."""
+        found: dict[str, dict[str, float]] = {}
+        with self._connect() as mlflow:
+            for run_id in run_ids:
+                try:
+                    run = mlflow.get("runs/get", run_id=run_id)["run"]
+                except NotFoundError:
+                    continue
+                metrics = run.get("data", {}).get("metrics", [])
+                found[run_id] = {str(metric["key"]): float(metric["value"]) for metric in metrics}
+        return found
 
     @contextlib.contextmanager
     def _connect(self) -> Iterator[MlflowRest]:

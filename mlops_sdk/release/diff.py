@@ -9,6 +9,7 @@ from typing import Literal
 
 from mlops_sdk.release.digest import canonical_json
 from mlops_sdk.release.lock import Lock, LockedModel
+from mlops_sdk.release.signature import signature_delta
 from mlops_sdk.release.tables import BuilderSpec, TableSpec
 
 Kind = Literal["added", "removed", "changed"]
@@ -26,7 +27,10 @@ class CodeChange:
 
 @dataclass(frozen=True)
 class ModelChange:
-    """Another version or artifact under one key. Old or new is None where there is no model."""
+    """Another version or artifact under one key. Old or new is None where there is no model.
+
+    `signature` has a line for each column that came, went or changed.
+    """
 
     key: str
     kind: Kind
@@ -36,6 +40,7 @@ class ModelChange:
     old_digest: str | None
     new_digest: str | None
     signature_changed: bool
+    signature: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,7 @@ def _models(old: Mapping[str, LockedModel], new: Mapping[str, LockedModel]) -> I
             old_digest=before.digest if before else None,
             new_digest=after.digest if after else None,
             signature_changed=bool(before and after and before.signature != after.signature),
+            signature=signature_delta(before.signature, after.signature) if before and after else (),
         )
 
 

@@ -7,20 +7,20 @@ point, the same command converges: each step first looks whether what it makes t
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 from mlops_sdk.errors import DeadlineError, MlopsError, PolicyError
 from mlops_sdk.ledger.entries import Kind
 from mlops_sdk.ledger.lease import Lease
 from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.release.binding import Binding
-from mlops_sdk.release.digest import short
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.rollout.building import build_table
 from mlops_sdk.rollout.evidence import keep_evidence
+from mlops_sdk.rollout.facts import is_own
 from mlops_sdk.rollout.locking import release_code
 from mlops_sdk.rollout.plan import Intent, Plan
 from mlops_sdk.rollout.progress import Note, StepDone, StepStarted
@@ -58,7 +58,8 @@ class Run:
 
     `deadline` is a monotonic time in seconds. `introduced` is set once this run has put the release among those
     that stack config holds, which a failure takes back. `end_blockers` lets the handover end idle transactions of
-    releases. `evidence` is the folder of what was seen when a gate failed.
+    releases. `evidence` is the folder of what was seen when a gate failed. `durations` are seconds by step,
+    for the plans to come.
     """
 
     session: Session
@@ -71,6 +72,7 @@ class Run:
     end_blockers: bool = False
     introduced: bool = False
     evidence: Path | None = None
+    durations: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def actor(self) -> str:
@@ -135,7 +137,12 @@ def _timed(run: Run, number: int, step: Step) -> None:
     run.session.report(StepStarted(number, total, step))
     started = time.monotonic()
     _apply(run, step)
-    run.session.report(StepDone(number, total, step, time.monotonic() - started))
+    elapsed_s = time.monotonic() - started
+    table = getattr(step, "table", None)
+    run.durations.append(
+        {"step": type(step).__name__, **({"table": table} if table else {}), "seconds": round(elapsed_s, 2)}
+    )
+    run.session.report(StepDone(number, total, step, elapsed_s))
 
 
 def record_end(run: Run, kind: Kind, reason: str = "") -> None:
@@ -146,7 +153,10 @@ def record_end(run: Run, kind: Kind, reason: str = "") -> None:
         digest=run.lock.digest,
         actor=run.actor,
         reason=reason[:500],
-        details={"evidence": run.evidence.name} if run.evidence else None,
+        details={
+            **({"evidence": run.evidence.name} if run.evidence else {}),
+            **({"durations": run.durations} if kind == "done" else {}),
+        },
     )
 
 
@@ -241,7 +251,8 @@ def _up(run: Run) -> None:
         temporary = Path(folder) / f"Pulumi.{session.environment}.yaml"
         session.stack.config.write(session.rendered_config(), temporary)
         preview = session.stack.preview(temporary, lease_epoch=run.lease.token.epoch)
-    foreign = [change for change in preview.changes if not _belongs(run, change.name, change.type)]
+    own = [binding.digest for binding in session.ledger.bindings(retired=True)]
+    foreign = [change for change in preview.changes if not is_own(change.name, change.type, own)]
     if foreign and not run.allow_platform_changes:
         listed = "\n".join(f"  {change}" for change in foreign)
         raise PolicyError(
@@ -251,12 +262,6 @@ def _up(run: Run) -> None:
         )
     session.render_config()
     session.stack.up(narrate(session.report), lease_epoch=run.lease.token.epoch)
-
-
-def _belongs(run: Run, name: str, kind: str) -> bool:
-    """Whether a resource is the release's own, or one of a release that left the config."""
-    own = [short(binding.digest) for binding in run.session.ledger.bindings(retired=True)]
-    return any(mark in name for mark in own) or kind.endswith((":Live", "pulumi:Stack"))
 
 
 def _verify(run: Run) -> None:

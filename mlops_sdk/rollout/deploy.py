@@ -4,20 +4,26 @@ Any failure: the first error, then what became of what had been done.
 """
 
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
 from mlops_sdk.errors import MlopsError, NotTurnedBackError, TurnedBackError, UnreachableError
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.apply import Run, apply, record_end, turn_back
+from mlops_sdk.rollout.asking import ask_facts
 from mlops_sdk.rollout.explain import plan_lines
 from mlops_sdk.rollout.locking import lock_manifest
 from mlops_sdk.rollout.observe import observe
 from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.plan import Plan, build_plan
 from mlops_sdk.rollout.progress import Note, Report, silent
+from mlops_sdk.rollout.saved_plan import SavedPlan, load_plan, require_unmoved
 from mlops_sdk.rollout.session import Session, open_session
+
+_SHOWN = 100
 
 
 def plan_deploy(project: Project, environment: str, manifest: Path) -> Plan:
@@ -28,8 +34,19 @@ def plan_deploy(project: Project, environment: str, manifest: Path) -> Plan:
     project.check_environment(environment)
     lock = lock_manifest(project, environment, manifest, write=False)
     with open_session(project, environment) as session:
+        observed = observe(session, lock)
         # A plan only looks: a hold is shown by what it would do, and refused when it is done.
-        return build_plan(lock, observe(session, lock), keep=project.keep, override_hold=True)
+        plan = build_plan(lock, observed, keep=project.keep, override_hold=True)
+        return replace(plan, facts=ask_facts(session, lock, observed.live_lock, plan, preview=True))
+
+
+def deploy_saved(project: Project, path: Path, **options: Any) -> Outcome:
+    """Apply a plan that was saved; `options` are those of `deploy`.
+
+    Raises MovedError that names what moved when it would not do any more what it says, before anything changed.
+    """
+    saved = load_plan(path)
+    return deploy(project, saved.environment, project.root / saved.manifest, saved=saved, **options)
 
 
 def deploy(
@@ -43,17 +60,23 @@ def deploy(
     end_blockers: bool = False,
     report: Report = silent,
     timeout_s: float = 3600.0,
+    saved: SavedPlan | None = None,
 ) -> Outcome:
     """Make the manifest's release live in the environment. `end_blockers`: see `handover`.
 
-    Raises LeaseHeldError, FrozenError, PolicyError, UnreachableError and what locking raises before anything
-    changed; TurnedBackError or NotTurnedBackError when a step failed after that.
+    With a `saved` plan it does that and nothing else. Raises MovedError when it cannot, LeaseHeldError, FrozenError,
+    PolicyError, UnreachableError and what locking raises before anything changed; TurnedBackError or
+    NotTurnedBackError when a step failed after that.
     """
     started = time.monotonic()
     project.check_environment(environment)
     lock = lock_manifest(project, environment, manifest, allow_dirty=allow_dirty, report=report)
     with open_session(project, environment, report) as session, session.acquire_lease() as lease:
-        plan = build_plan(lock, observe(session, lock), keep=project.keep)
+        observed = observe(session, lock)
+        plan = build_plan(lock, observed, keep=project.keep)
+        if saved is not None:
+            require_unmoved(saved, plan, session.ledger.entries(_SHOWN))
+        plan = replace(plan, facts=ask_facts(session, lock, observed.live_lock, plan, preview=False))
         run = Run(
             session=session,
             lease=lease,

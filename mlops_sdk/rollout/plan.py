@@ -12,6 +12,7 @@ from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.diff import Diff, diff
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.tables import TableSpec
+from mlops_sdk.rollout.facts import Facts
 from mlops_sdk.rollout.steps import (
     Bind,
     Build,
@@ -77,7 +78,10 @@ class Observed:
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps in order, and the one diff they realise. Empty steps: nothing is to be done."""
+    """Steps in order, and the one diff they realise. Empty steps: nothing is to be done.
+
+    `head` is the number of the last ledger entry that it knows of. `facts` are for whoever reads it.
+    """
 
     intent: Intent
     environment: str
@@ -87,6 +91,7 @@ class Plan:
     head: int
     diff: Diff
     steps: tuple[Step, ...]
+    facts: Facts = field(default_factory=Facts)
 
 
 def build_plan(

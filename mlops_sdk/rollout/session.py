@@ -3,7 +3,7 @@
 Opening a session reads files and connects to nothing; each collaborator connects when it is used.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from mlops_sdk.platform.checkout import ensure_python
 from mlops_sdk.platform.git import file_at
 from mlops_sdk.registry.client import Registry
 from mlops_sdk.release.binding import Binding
+from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.code import DEPENDENCY_LOCK
 from mlops_sdk.rollout.progress import Note, Report, silent
@@ -78,22 +79,27 @@ class Session:
         )
         return words
 
-    def rendered_config(self, *, live: str | None = None) -> Any:
+    def rendered_config(
+        self,
+        *,
+        live: str | None = None,
+        also: tuple[Lock, Binding] | None = None,
+        without: Collection[str] = (),
+    ) -> Any:
         """Return stack config with its release part rendered from the ledger, unwritten.
 
-        `live` takes the pointer's place, for the config of a handover that is about to happen.
+        `live` takes the pointer's place, for the config of a handover that is about to happen. `also` is a release
+        that is not bound yet, and `without` are digests that would be gone, for a plan.
         """
-        pointer = self.ledger.pointer()
         head = self.ledger.head()
-        wanted = live or pointer.digest
-        locks = {binding.digest: self.ledger.lock(binding.digest) for binding in self.present(wanted)}
+        wanted = live or self.ledger.pointer().digest
+        found = {b.digest: (self.ledger.lock(b.digest), b) for b in self.present(wanted)}
+        if also is not None:
+            found.setdefault(also[0].digest, also)
         sections = [
-            config.section(
-                locks[binding.digest],
-                binding,
-                environment=self.environment_of(locks[binding.digest].code.commit),
-            )
-            for binding in self.present(wanted)
+            config.section(lock, binding, environment=self.environment_of(lock.code.commit))
+            for lock, binding in found.values()
+            if binding.digest not in without
         ]
         basis = Basis(entry=head.n, digest=head.hash) if head else None
         return config.render(self.stack.config.read(), sections, live=wanted, basis=basis)

@@ -1,15 +1,20 @@
 """The plan of a deploy and of a rollback: which steps, in which order, and when none."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from mlops_sdk.errors import FrozenError, PolicyError
+from mlops_sdk.errors import FrozenError, InputError, MovedError, PolicyError
 from mlops_sdk.release.binding import Binding
+from mlops_sdk.release.gates import ShiftSpec, StepEnd
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.tables import TableSpec
 from mlops_sdk.rollout.explain import plan_data, plan_lines
-from mlops_sdk.rollout.plan import Intent, Observed, SealedTable, build_plan, retired
+from mlops_sdk.rollout.facts import Commit, Facts, LastBuild, Metric, ResourceChange
+from mlops_sdk.rollout.markdown import plan_markdown
+from mlops_sdk.rollout.plan import Intent, Observed, Plan, SealedTable, build_plan, retired
+from mlops_sdk.rollout.saved_plan import SavedPlan, load_plan, require_unmoved, save_plan
 from mlops_sdk.rollout.steps import (
     Bind,
     Build,
@@ -20,6 +25,7 @@ from mlops_sdk.rollout.steps import (
     Retire,
     Reuse,
     Share,
+    Shift,
     Up,
     Verify,
 )
@@ -255,3 +261,149 @@ def test_a_table_that_does_not_fit_those_that_stand_is_refused_before_anything_i
 def test_a_kept_release_is_live_again_whatever_its_tables_were() -> None:
     known = KnownTables(shared={"interactions": with_type(FIRST.tables["interactions"], "text")})
     assert build_plan(FIRST, replace(SECOND_IS_LIVE, known=known), keep=3, intent=Intent.ROLLBACK).steps
+
+
+# --- steps of traffic
+
+
+def shifting(lock: Lock, *steps: int) -> Lock:
+    return lock.model_copy(update={"shift": ShiftSpec(steps=steps, each=StepEnd(seconds=60))})
+
+
+def shares(lock: Lock, observed: Observed, intent: Intent = Intent.DEPLOY) -> list[tuple[int, int]]:
+    plan = build_plan(lock, observed, keep=3, intent=intent)
+    return [(step.percent, step.share) for step in plan.steps if isinstance(step, Shift)]
+
+
+def test_declared_steps_come_between_verification_and_handover() -> None:
+    plan = build_plan(shifting(SECOND, 5, 50, 100), FIRST_IS_LIVE, keep=3)
+
+    kinds = [type(step) for step in plan.steps]
+    assert kinds[kinds.index(Verify) :] == [Verify, Shift, Shift, Shift, Handover, Record]
+    assert shares(shifting(SECOND, 1, 50, 100), FIRST_IS_LIVE) == [(1, 3), (50, 128), (100, 256)]
+    assert any("shift 5 % of traffic to v0.0.2 for 60 s" in line for line in plan_lines(plan))
+
+
+def test_nothing_is_shifted_at_first_nor_by_a_rollback_nor_to_what_is_live() -> None:
+    first = shifting(FIRST, 5, 50)
+    assert shares(first, NOTHING) == []
+    kept = (binding_of(first, 1), binding_of(SECOND, 2))
+    left = replace(SECOND_IS_LIVE, kept=kept, running=frozenset({first.digest, SECOND.digest}))
+    assert shares(first, left, Intent.ROLLBACK) == []
+    assert shares(first, left) == [(5, 13), (50, 128)]
+    live = replace(left, live=binding_of(first, 1), live_lock=first, running=frozenset())
+    assert shares(first, live) == []
+
+
+def test_a_deploy_that_was_cut_off_goes_on_with_the_step_that_it_had_reached() -> None:
+    lock = shifting(SECOND, 5, 50, 100)
+    assert shares(lock, replace(FIRST_IS_LIVE, shifted=lock.digest, share=128)) == [(50, 128), (100, 256)]
+    other = replace(FIRST_IS_LIVE, shifted="sha256:" + "1" * 64, share=128)
+    assert [percent for percent, _ in shares(lock, other)] == [5, 50, 100]
+
+
+# --- what a plan shows
+
+FACTS = Facts(
+    commits=(
+        Commit("c" * 40, "Rank by | price @ann <b>", added=True),
+        Commit("d" * 40, "A commit that is left", added=False),
+    ),
+    metrics=(Metric("reranker", "ndcg", 0.4, 0.415), Metric("reranker", "loss", None, 2.0)),
+    last_builds={"content": LastBuild(3725.0, 3201)},
+    infrastructure=(
+        ResourceChange("create", "mlops:index:Process", "service-1", (), own=True),
+        ResourceChange("update", "mlops:index:Process", "mlflow", ("command",), own=False),
+    ),
+    unknown=("times: Postgres rests",),
+)
+
+
+def shown() -> Plan:
+    observed = replace(FIRST_IS_LIVE, sealed={})
+    plan = build_plan(lock_of("v0.0.2", reranker=2), observed, keep=3)
+    return replace(plan, facts=FACTS)
+
+
+def test_people_see_commits_metrics_times_and_changes_of_the_platform_marked() -> None:
+    lines = "\n".join(plan_lines(shown()))
+
+    assert "+ commit cccccccccccc Rank by | price" in lines
+    assert "- commit dddddddddddd A commit that is left" in lines
+    assert "ndcg 0.4 -> 0.415 (+0.015)" in lines
+    assert "loss none -> 2" in lines
+    assert "build table content (the last time 1 h 2 min, 3,201 rows)" in lines
+    assert "~ create Process service-1" in lines
+    assert "! platform: update Process mlflow (command)" in lines
+    assert "? times: Postgres rests" in lines
+
+
+def test_markdown_has_the_same_and_text_of_others_breaks_nothing_in_it() -> None:
+    text = plan_markdown(shown())
+
+    assert text.startswith("### deploy v0.0.2 to local (live: v0.0.1)\n")
+    assert "Rank by \\| price @\u200bann &lt;b>" in text
+    assert "| reranker | movie-reranker 1 -> 2 | ndcg 0.4 -> 0.415 (+0.015)<br>loss none -> 2 |" in text
+    assert "1 changes of the platform" in text
+    row = next(line for line in text.splitlines() if line.startswith("| reranker |"))
+    assert row.count(" | ") == 3
+
+
+def test_markdown_of_a_huge_plan_fits_a_comment() -> None:
+    many = tuple(Commit("c" * 40, "x" * 200, added=True) for _ in range(5000))
+    changes = tuple(ResourceChange("create", "a:b:C", "n" * 100, (), own=True) for _ in range(5000))
+    text = plan_markdown(replace(shown(), facts=replace(FACTS, commits=many, infrastructure=changes)))
+
+    assert len(text) < 20_000
+    assert "and 4,980 more commits" in text
+
+
+def test_markdown_of_no_change_says_so() -> None:
+    assert plan_markdown(build_plan(FIRST, FIRST_IS_LIVE, keep=3)).startswith(
+        "### v0.0.1 is live in local: no change\n"
+    )
+
+
+# --- saved plans
+
+
+def saved(folder: Path, plan: Plan) -> SavedPlan:
+    manifest = folder / "stacks" / "releases" / "v0.0.2.yaml"
+    save_plan(folder / "plan.json", plan, manifest, folder)
+    return load_plan(folder / "plan.json")
+
+
+def test_a_saved_plan_holds_as_long_as_it_would_do_the_same(tmp_path: Path) -> None:
+    found = saved(tmp_path, shown())
+
+    assert (found.environment, found.manifest) == ("local", "stacks/releases/v0.0.2.yaml")
+    # Another time of the last build, or newer entries that changed nothing, do not matter.
+    again = replace(shown(), facts=Facts(), head=9)
+    require_unmoved(found, again, [])
+
+
+def test_a_saved_plan_names_what_moved(tmp_path: Path) -> None:
+    found = saved(tmp_path, build_plan(SECOND, FIRST_IS_LIVE, keep=3))
+    third = lock_of("v0.0.3")
+    seen = replace(FIRST_IS_LIVE, live=binding_of(third, 3), live_lock=third, sealed={})
+
+    with pytest.raises(MovedError) as caught:
+        require_unmoved(found, build_plan(SECOND, seen, keep=3), [])
+    assert caught.value.exit_code == 25
+    assert "live was v0.0.1, it is v0.0.3" in caught.value.what
+    assert "no step any more: reuse table content" in caught.value.what
+    assert "a step now: build table content" in caught.value.what
+
+
+def test_a_release_that_was_locked_anew_is_not_what_was_planned(tmp_path: Path) -> None:
+    found = saved(tmp_path, build_plan(lock_of("v0.0.2", reranker=7), FIRST_IS_LIVE, keep=3))
+
+    with pytest.raises(MovedError, match="the release's lock was"):
+        require_unmoved(found, build_plan(lock_of("v0.0.2", reranker=8), FIRST_IS_LIVE, keep=3), [])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"manifest": "a", "plan": {}}', '{"manifest": 1}'])
+def test_a_file_that_is_no_plan_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(InputError, match="not a saved plan"):
+        load_plan(tmp_path / "p.json")

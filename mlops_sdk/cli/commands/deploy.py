@@ -1,6 +1,7 @@
 """`mlops deploy FILE -e ENV`: make a release live."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -9,7 +10,6 @@ from mlops_sdk.cli.options import (
     EndBlockers,
     EnvironmentOption,
     Form,
-    ManifestFile,
     Output,
     Quiet,
     Reason,
@@ -19,7 +19,12 @@ from mlops_sdk.cli.output import emit, reporter, say
 
 
 def deploy(
-    file: ManifestFile,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A release manifest, stacks/releases/TAG.yaml.", metavar="FILE", show_default=False
+        ),
+    ] = None,
     environment: EnvironmentOption = "local",
     reason: Reason = "",
     allow_dirty: AllowDirty = False,
@@ -30,6 +35,12 @@ def deploy(
         ),
     ] = False,
     end_blockers: EndBlockers = False,
+    saved: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan", help="Apply this plan, if it still holds; it says what and where.", metavar="PLAN"
+        ),
+    ] = None,
     output: Output = Form.table,
     quiet: Quiet = False,
     timeout_s: TimeoutS = 3600.0,
@@ -38,18 +49,26 @@ def deploy(
 
     Lock a manifest, show the plan, build what is missing, bring the release up, verify it, and hand over to it.
     """
+    from mlops_sdk.errors import InputError
     from mlops_sdk.release.project import load_project
     from mlops_sdk.rollout.deploy import deploy as run
+    from mlops_sdk.rollout.deploy import deploy_saved
 
-    outcome = run(
-        load_project(),
-        environment,
-        file,
-        reason=reason,
-        allow_dirty=allow_dirty,
-        allow_platform_changes=allow_platform_changes,
-        end_blockers=end_blockers,
-        report=reporter(quiet=quiet),
-        timeout_s=timeout_s,
-    )
+    if (file is None) == (saved is None):
+        raise InputError(
+            "either a manifest or a saved plan", remedy="mlops deploy FILE, or mlops deploy --plan PLAN"
+        )
+    options: dict[str, Any] = {
+        "reason": reason,
+        "allow_dirty": allow_dirty,
+        "allow_platform_changes": allow_platform_changes,
+        "end_blockers": end_blockers,
+        "report": reporter(quiet=quiet),
+        "timeout_s": timeout_s,
+    }
+    project = load_project()
+    outcome = deploy_saved(project, saved, **options) if saved else None
+    if file is not None:
+        outcome = run(project, environment, file, **options)
+    assert outcome is not None  # one of the two was given
     emit(outcome.document(), output, lambda: say(outcome.sentence()))

@@ -1,10 +1,34 @@
 """`mlops plan FILE`: what a deploy would do, changing nothing."""
 
-from mlops_sdk.cli.options import EnvironmentOption, Form, ManifestFile, Output
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlops_sdk.cli.options import EnvironmentOption, Form, ManifestFile
 from mlops_sdk.cli.output import emit, say
 
 
-def plan(file: ManifestFile, environment: EnvironmentOption = "local", output: Output = Form.table) -> None:
+class PlanForm(StrEnum):
+    """The forms of every result, and Markdown for a comment of a pull request."""
+
+    table = "table"
+    json = "json"
+    yaml = "yaml"
+    markdown = "markdown"
+
+
+def plan(
+    file: ManifestFile,
+    environment: EnvironmentOption = "local",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Save the plan there, for `mlops deploy --plan`.", metavar="PLAN"),
+    ] = None,
+    output: Annotated[PlanForm, typer.Option("--output", "-o", help="How to print it.")] = PlanForm.table,
+) -> None:
     """Show what a deploy would do.
 
     Show what `mlops deploy` would do: what differs from the live release, and the steps. Changes nothing.
@@ -12,11 +36,19 @@ def plan(file: ManifestFile, environment: EnvironmentOption = "local", output: O
     from mlops_sdk.release.project import load_project
     from mlops_sdk.rollout.deploy import plan_deploy
     from mlops_sdk.rollout.explain import plan_data, plan_lines
+    from mlops_sdk.rollout.markdown import plan_markdown
+    from mlops_sdk.rollout.saved_plan import save_plan
 
-    planned = plan_deploy(load_project(), environment, file)
+    project = load_project()
+    planned = plan_deploy(project, environment, file)
+    if out is not None:
+        save_plan(out, planned, file, project.root)
+    if output is PlanForm.markdown:
+        sys.stdout.write(plan_markdown(planned))
+        return
 
     def show() -> None:
         for line in plan_lines(planned):
             say(line)
 
-    emit(plan_data(planned), output, show)
+    emit(plan_data(planned), Form(output.value), show)

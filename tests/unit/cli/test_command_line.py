@@ -72,7 +72,10 @@ def test_help_lists_every_command_and_starts_nothing_heavy() -> None:
     ("arguments", "code", "says"),
     [
         (["deploi"], 2, "No such command"),
-        (["deploy"], 2, "Missing argument"),
+        (["deploy"], 2, "either a manifest or a saved plan"),
+        (["deploy", "missing.yaml", "--plan", "p.json"], 2, "either a manifest or a saved plan"),
+        (["deploy", "--plan", "missing.json"], 6, "no such plan"),
+        (["plan"], 2, "Missing argument"),
         (["rollback", "local"], 2, "--message"),
         (["status", "local", "-o", "xml"], 2, "xml"),
         (["status", "local"], 6, "mlops up local"),

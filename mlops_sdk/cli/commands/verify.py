@@ -1,0 +1,37 @@
+"""`mlops verify ENV [RELEASE]`: look at a release again, long after it was deployed."""
+
+from typing import Annotated
+
+import typer
+
+from mlops_sdk.cli.options import Environment, Form, Output, Quiet, TimeoutS
+from mlops_sdk.cli.output import emit, reporter, say
+
+
+def verify(
+    environment: Environment,
+    release: Annotated[
+        str,
+        typer.Argument(help="A kept release, digest or address; default: what is live.", metavar="RELEASE"),
+    ] = "",
+    output: Output = Form.table,
+    quiet: Quiet = False,
+    timeout_s: TimeoutS = 600.0,
+) -> None:
+    """Verify a release again.
+
+    Ask a release's gates again and record what was found. One that fails may not be promoted any more, and a rollback
+    does not choose it. Ends with 1 when a gate fails, with 23 when there is too little to judge by.
+    """
+    from mlops_sdk.release.project import load_project
+    from mlops_sdk.rollout.reverify import reverify
+
+    found = reverify(load_project(), environment, release, report=reporter(quiet=quiet), timeout_s=timeout_s)
+
+    def show() -> None:
+        word = "verified" if found["ok"] else "withdrawn: it does not pass its gates any more"
+        say(f"{found['release']} in {environment}: {word} (entry #{found['entry']})")
+
+    emit(found, output, show)
+    if not found["ok"]:
+        raise typer.Exit(1)

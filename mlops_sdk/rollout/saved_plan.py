@@ -4,6 +4,7 @@ It holds digests and no secret. It must not be trusted: applying builds the plan
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from mlops_sdk.ledger.entries import Entry
 from mlops_sdk.release.value import Value
 from mlops_sdk.rollout.explain import plan_data
 from mlops_sdk.rollout.plan import Plan
-from mlops_sdk.rollout.steps import describe
 
 _OF_A_STEP = ("last_seconds", "last_rows")
 
@@ -79,24 +79,18 @@ def require_unmoved(saved: SavedPlan, plan: Plan, since: list[Entry]) -> None:
     )
 
 
-def _moved(saved: dict[str, JsonValue], plan: Plan) -> list[str]:
-    lines = []
+def _moved(saved: dict[str, JsonValue], plan: Plan) -> Iterator[str]:
+    """What is otherwise. Fewer steps are no harm: an earlier try of the same plan has done some of them."""
     if saved["digest"] != plan.digest:
-        lines.append(f"the release's lock was {str(saved['digest'])[:19]}, it is {plan.digest[:19]}")
-    if saved["live"] != (plan.live or None):
-        lines.append(f"live was {saved['live'] or 'nothing'}, it is {plan.live or 'nothing'}")
+        yield f"the release's lock was {str(saved['digest'])[:19]}, it is {plan.digest[:19]}"
+    if plan.live != plan.release and saved["live"] != (plan.live or None):
+        yield f"live was {saved['live'] or 'nothing'}, it is {plan.live or 'nothing'}"
     before = [_bare(step) for step in _list(saved["steps"])]
-    now = plan_data(plan)["steps"]
-    bare = [_bare(step) for step in now]
-    if before != bare:
-        lines += [f"no step any more: {step.get('text')}" for step in before if step not in bare]
-        lines += [
-            f"a step now: {describe(step)}"
-            for step, data in zip(plan.steps, bare, strict=True)
-            if data not in before
-        ]
-        lines = lines or ["the steps come in another order"]
-    return lines
+    built = {step["fingerprint"] for step in before if step["step"] == "Build"}
+    for step in map(_bare, plan_data(plan)["steps"]):
+        done_since = step["step"] == "Reuse" and step["fingerprint"] in built
+        if step not in before and not done_since:
+            yield f"a step that was not planned: {step['text']}"
 
 
 def _bare(step: Any) -> dict[str, Any]:

@@ -391,8 +391,19 @@ def test_a_saved_plan_names_what_moved(tmp_path: Path) -> None:
         require_unmoved(found, build_plan(SECOND, seen, keep=3), [])
     assert caught.value.exit_code == 25
     assert "live was v0.0.1, it is v0.0.3" in caught.value.what
-    assert "no step any more: reuse table content" in caught.value.what
-    assert "a step now: build table content" in caught.value.what
+    assert "a step that was not planned: build table content" in caught.value.what
+    assert "a step that was not planned: hand over to v0.0.2 from v0.0.3" in caught.value.what
+
+
+def test_a_saved_plan_whose_first_try_was_cut_off_still_holds_and_so_does_one_that_was_done(
+    tmp_path: Path,
+) -> None:
+    found = saved(tmp_path, build_plan(SECOND, replace(FIRST_IS_LIVE, sealed={}), keep=3))
+
+    require_unmoved(found, build_plan(SECOND, FIRST_IS_LIVE, keep=3), [])  # the table was built meanwhile
+    warm = replace(SECOND_IS_LIVE, live=FIRST_IS_LIVE.live, live_lock=FIRST)
+    require_unmoved(found, build_plan(SECOND, warm, keep=3), [])  # its service stands
+    require_unmoved(found, build_plan(SECOND, SECOND_IS_LIVE, keep=3), [])  # it is live
 
 
 def test_a_release_that_was_locked_anew_is_not_what_was_planned(tmp_path: Path) -> None:

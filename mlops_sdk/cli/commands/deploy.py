@@ -15,7 +15,8 @@ from mlops_sdk.cli.options import (
     Reason,
     TimeoutS,
 )
-from mlops_sdk.cli.output import emit, reporter, say
+from mlops_sdk.cli.output import emit, say
+from mlops_sdk.cli.progress import reporter
 
 
 def deploy(

@@ -1,7 +1,8 @@
 """`mlops up ENV`: make the environment's platform run."""
 
 from mlops_sdk.cli.options import Environment, Form, Output, Quiet
-from mlops_sdk.cli.output import emit, reporter, say
+from mlops_sdk.cli.output import emit, say
+from mlops_sdk.cli.progress import reporter
 
 
 def up(environment: Environment, output: Output = Form.table, quiet: Quiet = False) -> None:

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from mlops_sdk.cli.options import Environment, Form, Output, Quiet, TimeoutS
-from mlops_sdk.cli.output import emit, reporter, say
+from mlops_sdk.cli.output import emit, say
+from mlops_sdk.cli.progress import reporter
 
 
 def verify(

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mlops_sdk.cli.completion import environments
+
 
 class Form(StrEnum):
     """How a command prints its result: for people, or for programs."""
@@ -15,9 +17,14 @@ class Form(StrEnum):
     yaml = "yaml"
 
 
-Environment = Annotated[str, typer.Argument(help="The environment, such as local.", metavar="ENV")]
+Environment = Annotated[
+    str, typer.Argument(help="The environment, such as local.", metavar="ENV", autocompletion=environments)
+]
 EnvironmentOption = Annotated[
-    str, typer.Option("--environment", "-e", help="The environment to act on.", metavar="ENV")
+    str,
+    typer.Option(
+        "--environment", "-e", help="The environment to act on.", metavar="ENV", autocompletion=environments
+    ),
 ]
 ManifestFile = Annotated[
     Path, typer.Argument(help="A release manifest, stacks/releases/TAG.yaml.", metavar="FILE")

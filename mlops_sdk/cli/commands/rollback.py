@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from mlops_sdk.cli.completion import releases
 from mlops_sdk.cli.options import EndBlockers, Environment, Form, Output, Quiet, TimeoutS, Yes
 from mlops_sdk.cli.output import emit, say
 from mlops_sdk.cli.progress import reporter
@@ -14,7 +15,11 @@ def rollback(
     reason: Annotated[str, typer.Option("--message", "-m", help="Why, for the ledger. Needed.")],
     to: Annotated[
         str,
-        typer.Option("--to", help="A release, digest or address; default: the last verified live release."),
+        typer.Option(
+            "--to",
+            help="A release, digest or address; default: the last verified live release.",
+            autocompletion=releases,
+        ),
     ] = "",
     yes: Yes = False,
     end_blockers: EndBlockers = False,

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from mlops_sdk.cli.completion import releases
 from mlops_sdk.cli.options import Environment, Form, Output, Quiet, TimeoutS
 from mlops_sdk.cli.output import emit, say
 from mlops_sdk.cli.progress import reporter
@@ -13,7 +14,11 @@ def verify(
     environment: Environment,
     release: Annotated[
         str,
-        typer.Argument(help="A kept release, digest or address; default: what is live.", metavar="RELEASE"),
+        typer.Argument(
+            help="A kept release, digest or address; default: what is live.",
+            metavar="RELEASE",
+            autocompletion=releases,
+        ),
     ] = "",
     output: Output = Form.table,
     quiet: Quiet = False,

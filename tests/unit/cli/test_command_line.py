@@ -127,3 +127,20 @@ def test_a_tag_is_explained_in_the_project_s_scheme(project: Path) -> None:
     wrong = mlops("tag", "explain", "v1.2.3", folder=project)
     assert wrong.returncode == errors.InputError.exit_code
     assert "write vX.Y.Z-KEY-vN for each model" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("mlops status lo", ["local"]),
+        ("mlops plan x.yaml -e lo", ["local"]),
+        ("mlops verify local v0.0.", ["v0.0.1", "v0.0.2"]),
+    ],
+)
+def test_the_shell_is_offered_environments_and_releases(words: str, offered: list[str]) -> None:
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "_MLOPS_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    environ["COMP_CWORD"] = str(len(words.split()) - 1)
+    command = [sys.executable, "-m", "mlops_sdk.cli"]
+    done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert set(done.stdout.split()) >= set(offered), done.stderr

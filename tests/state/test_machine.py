@@ -318,6 +318,9 @@ class Releasing(RuleBasedStateMachine):
         values: dict[str, Any] = {"n": n}
         if table == "people":
             values["email"] = f"{key[0]}.{n}@example.org"
+            rows = self.model.fork(at, table).rows
+            if any(row["email"] == values["email"] for other, row in rows.items() if other != key):
+                return  # two people have swapped addresses: the other one has this one's
         if n % 2 and table in self.model.releases[at].declaration.extra:
             values["extra"] = n
         self.driver.put(at, table, key, values)

@@ -54,8 +54,12 @@ def run_with_fault(situation: Situation, operation: Operation, at: Statement, fa
                 assert statement.site == at.site, f"{statement} came instead of {at}"
                 _inject(fault, conn, postmaster)
 
-        child = _Child(releases, operation, hook)
-        child.wait_for(fault)
+        with psycopg.connect(situation.server.server.conninfo(), autocommit=True) as witness:
+            child = _Child(releases, operation, hook)
+            child.wait_for(fault)
+            if fault == "crashed":
+                # Until the server has seen it, it answers whoever comes, to end them a moment later.
+                _await_end_of(witness)
         situation.server.start()
         found = _bring_to_end(releases, operation, broken=fault == "stopped")
         if fault == "stopped":
@@ -66,6 +70,16 @@ def run_with_fault(situation: Situation, operation: Operation, at: Statement, fa
                 f"who was stopped before {at} changed something when it went on"
             )
         return found
+
+
+def _await_end_of(witness: psycopg.Connection[Any]) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            witness.execute("SELECT pg_sleep(0.001)")
+        except psycopg.OperationalError:
+            return
+        assert time.monotonic() < deadline, "the server went on although one of its processes had crashed"
 
 
 def _inject(fault: Fault, conn: psycopg.Connection[Any], postmaster: int) -> None:

@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from mlops_sdk.release.manifest_file import load_manifest
     from mlops_sdk.release.project import Project, load_project
     from mlops_sdk.rollout.ask import at, doctor, history, status
+    from mlops_sdk.rollout.attest import attest
+    from mlops_sdk.rollout.blocks import block, unblock
     from mlops_sdk.rollout.bring_up import bring_up
     from mlops_sdk.rollout.deploy import deploy, plan_deploy
     from mlops_sdk.rollout.locking import lock_manifest
+    from mlops_sdk.rollout.promote import promote
     from mlops_sdk.rollout.rollback import Rollback
     from mlops_sdk.state.reading import connect
 
@@ -23,6 +26,8 @@ _WHERE = {
     "Project": "release.project",
     "Rollback": "rollout.rollback",
     "at": "rollout.ask",
+    "attest": "rollout.attest",
+    "block": "rollout.blocks",
     "bring_up": "rollout.bring_up",
     "connect": "state.reading",
     "deploy": "rollout.deploy",
@@ -32,7 +37,9 @@ _WHERE = {
     "load_project": "release.project",
     "lock_manifest": "rollout.locking",
     "plan_deploy": "rollout.deploy",
+    "promote": "rollout.promote",
     "status": "rollout.ask",
+    "unblock": "rollout.blocks",
 }
 
 __all__ = [
@@ -40,6 +47,8 @@ __all__ = [
     "Rollback",
     "__version__",
     "at",
+    "attest",
+    "block",
     "bring_up",
     "connect",
     "deploy",
@@ -49,7 +58,9 @@ __all__ = [
     "load_project",
     "lock_manifest",
     "plan_deploy",
+    "promote",
     "status",
+    "unblock",
 ]
 
 

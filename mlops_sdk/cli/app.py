@@ -7,6 +7,7 @@ import typer
 from mlops_sdk import __version__
 from mlops_sdk.cli.commands import (
     at,
+    block,
     deploy,
     diff,
     doctor,
@@ -16,6 +17,7 @@ from mlops_sdk.cli.commands import (
     ledger,
     lock,
     plan,
+    promote,
     resume,
     rollback,
     stack,
@@ -59,8 +61,11 @@ app.command("lock")(lock.lock)
 app.command("plan")(plan.plan)
 app.command("deploy")(deploy.deploy)
 app.command("verify")(verify.verify)
+app.command("promote")(promote.promote)
 app.command("rollback")(rollback.rollback)
 app.command("resume")(resume.resume)
+app.command("block")(block.block)
+app.command("unblock")(block.unblock)
 app.command("status")(status.status)
 app.command("history")(history.history)
 app.command("at")(at.at)

@@ -43,4 +43,8 @@ EndBlockers = Annotated[
         help="End idle transactions of releases that keep the handover from stopping writers.",
     ),
 ]
+AllowPlatformChanges = Annotated[
+    bool,
+    typer.Option("--allow-platform-changes", help="Apply changes outside the release's own resources too."),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

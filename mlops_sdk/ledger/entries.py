@@ -146,18 +146,21 @@ def unfinished_intent(entries: Iterable[Entry]) -> Entry | None:
 
 
 def last_verified_before(entries: Iterable[Entry], digest: str) -> str | None:
-    """The release to go back to from `digest`: live before it, verified, and not left by a rollback since.
+    """The release to go back to from `digest`: live before it, verified, not blocked, not left by a rollback since.
 
     `entries` are all of an environment, newest first. None when there is no such release.
     """
-    outcome: dict[str, str] = {}  # newest of these kinds, by digest
+    outcome: dict[str, str] = {}  # newest of verified, withdrawn, failed and turned_back, by digest
+    blocks: dict[str, str] = {}  # newest of block and unblock, by digest
     left: set[str] = set()
     made_live: set[str] = set()
     for entry in entries:
         if entry.digest is None:
             continue
-        if entry.kind in ("failed", "turned_back", "verified", "withdrawn", "block"):
+        if entry.kind in ("failed", "turned_back", "verified", "withdrawn"):
             outcome.setdefault(entry.digest, entry.kind)
+        if entry.kind in ("block", "unblock"):
+            blocks.setdefault(entry.digest, entry.kind)
         if entry.kind != "live":
             continue
         # Reading backwards: a rollback away from X counts unless X was made live again after it.
@@ -166,6 +169,7 @@ def last_verified_before(entries: Iterable[Entry], digest: str) -> str | None:
         made_live.add(entry.digest)
     if digest not in made_live:
         return None
+    outcome = {one: kind for one, kind in outcome.items() if blocks.get(one) != "block"}
     return _newest_candidate(entries, digest, outcome, left)
 
 

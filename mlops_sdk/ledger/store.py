@@ -88,6 +88,15 @@ class Ledger:
             )
             return [chain.from_body(row[0]) for row in rows]
 
+    def about(self, digest: str) -> list[Entry]:
+        """Entries about one release, newest first."""
+        with self.connect() as conn:
+            rows = conn.execute(
+                "SELECT body FROM mlops.entry WHERE env = %s AND digest = %s ORDER BY n DESC",
+                [self.environment, digest],
+            )
+            return [chain.from_body(row[0]) for row in rows]
+
     def head(self) -> Entry | None:
         """The newest entry."""
         found = self.entries(1)

@@ -6,6 +6,7 @@ point, the same command converges: each step first looks whether what it makes t
 
 import tempfile
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -59,7 +60,7 @@ class Run:
     `deadline` is a monotonic time in seconds. `introduced` is set once this run has put the release among those
     that stack config holds, which a failure takes back. `end_blockers` lets the handover end idle transactions of
     releases. `evidence` is the folder of what was seen when a gate failed. `durations` are seconds by step,
-    for the plans to come.
+    for the plans to come. `grounds` is what the ledger's intent holds beside the release: on what it was allowed.
     """
 
     session: Session
@@ -73,6 +74,7 @@ class Run:
     introduced: bool = False
     evidence: Path | None = None
     durations: list[dict[str, Any]] = field(default_factory=list)
+    grounds: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def actor(self) -> str:
@@ -106,7 +108,12 @@ def apply(run: Run) -> None:
         digest=None,
         actor=run.actor,
         reason=run.reason,
-        details={"intent": str(plan.intent), "release": plan.release, "digest": plan.digest},
+        details={
+            "intent": str(plan.intent),
+            "release": plan.release,
+            "digest": plan.digest,
+            **run.grounds,
+        },
     )
     numbered = list(enumerate(plan.steps, 1))
     while numbered:

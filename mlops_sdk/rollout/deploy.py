@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 from mlops_sdk.errors import MlopsError, NotTurnedBackError, TurnedBackError, UnreachableError
+from mlops_sdk.release.manifest_file import load_manifest
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.apply import Run, apply, record_end, turn_back
 from mlops_sdk.rollout.asking import ask_facts
@@ -20,6 +21,7 @@ from mlops_sdk.rollout.observe import observe
 from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.plan import Plan, build_plan
 from mlops_sdk.rollout.progress import Note, Report, silent
+from mlops_sdk.rollout.promotion import refuse_candidate
 from mlops_sdk.rollout.saved_plan import SavedPlan, load_plan, require_unmoved
 from mlops_sdk.rollout.session import Session, open_session
 
@@ -32,6 +34,7 @@ def plan_deploy(project: Project, environment: str, manifest: Path) -> Plan:
     Raises what `lock_manifest`, `observe` and `build_plan` raise.
     """
     project.check_environment(environment)
+    refuse_candidate(project, environment, load_manifest(manifest, scheme=project.scheme).release)
     lock = lock_manifest(project, environment, manifest, write=False)
     with open_session(project, environment) as session:
         observed = observe(session, lock)
@@ -70,6 +73,7 @@ def deploy(
     """
     started = time.monotonic()
     project.check_environment(environment)
+    refuse_candidate(project, environment, load_manifest(manifest, scheme=project.scheme).release)
     lock = lock_manifest(project, environment, manifest, allow_dirty=allow_dirty, report=report)
     with open_session(project, environment, report) as session, session.acquire_lease() as lease:
         observed = observe(session, lock)

@@ -1,5 +1,6 @@
 """What stands in an environment now, gathered for a plan. Reads only."""
 
+from mlops_sdk.ledger.standing import standing
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.rollout.plan import Observed, SealedTable
 from mlops_sdk.rollout.session import Session
@@ -22,6 +23,7 @@ def observe(session: Session, lock: Lock) -> Observed:
     pointer = ledger.pointer()
     head = ledger.head()
     hold = ledger.hold()
+    block = standing(ledger.about(lock.digest)).block
     kept = tuple(session.present(pointer.digest))
     live = next((binding for binding in kept if binding.digest == pointer.digest), None)
     prints = wanted_fingerprints(session, lock)
@@ -48,6 +50,7 @@ def observe(session: Session, lock: Lock) -> Observed:
         known=known,
         shifted=shift.digest if shift else "",
         share=shift.weight if shift else 0,
+        block=block.reason if block else "",
     )
 
 

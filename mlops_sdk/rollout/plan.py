@@ -34,9 +34,10 @@ from mlops_sdk.traffic.buckets import BUCKETS
 
 
 class Intent(StrEnum):
-    """Why a release becomes live: forward, or back to one that was live before."""
+    """Why a release becomes live: forward, from the environment before, or back to one that was live before."""
 
     DEPLOY = "deploy"
+    PROMOTE = "promote"
     ROLLBACK = "rollback"
 
 
@@ -57,7 +58,7 @@ class Observed:
     `routed` whether the router sends everything to the live release. `hold` is the reason of the hold in force,
     or empty. `head` is the number of the last ledger entry, 0 in an empty ledger. `known` are the shared and
     forked tables that stand. `shifted` is the release to which traffic is being shifted, or empty, and `share` how
-    many of 256 buckets went to it.
+    many of 256 buckets went to it. `block` is the reason of the block on the wanted release, or empty.
     """
 
     environment: str
@@ -74,6 +75,7 @@ class Observed:
     known: KnownTables = field(default_factory=KnownTables)
     shifted: str = ""
     share: int = 0
+    block: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,8 @@ def build_plan(
 ) -> Plan:
     """Return the plan that makes `lock` live in the observed environment, keeping the last `keep` releases.
 
-    Raises FrozenError when a hold stands against a deploy, PolicyError when the tag is bound here with another
-    digest, or when tables of the release do not fit those that stand.
+    Raises FrozenError when a hold stands against a deploy or promotion, PolicyError when the release is blocked
+    here, when its tag is bound here with another digest, or when its tables do not fit those that stand.
     """
     _refuse(lock, observed, intent, override_hold=override_hold)
     return Plan(
@@ -124,7 +126,13 @@ def _refuse(lock: Lock, observed: Observed, intent: Intent, *, override_hold: bo
                 remedy="a release never changes: give the new combination a tag of its own",
             )
     moves = observed.live is None or observed.live.digest != lock.digest
-    if observed.hold and moves and intent is Intent.DEPLOY and not override_hold:
+    if observed.block and moves:
+        raise PolicyError(
+            f"{lock.release} is blocked here: {observed.block}",
+            where=observed.environment,
+            remedy=f"`mlops unblock {lock.release} -e {observed.environment}`, once that is mended",
+        )
+    if observed.hold and moves and intent is not Intent.ROLLBACK and not override_hold:
         raise FrozenError(
             f"a hold stands: {observed.hold}",
             where=observed.environment,
@@ -151,7 +159,7 @@ def _steps(lock: Lock, observed: Observed, keep: int, intent: Intent) -> Iterabl
         for name, table in _tables(lock):
             yield _table_step(name, table, lock, observed)
         yield Up(lock.release, digest)
-    elif intent is Intent.DEPLOY and not is_live:
+    elif intent is not Intent.ROLLBACK and not is_live:
         # Nothing of the release is missing; but what waits in the platform must be seen before the handover. A
         # rollback does not wait for that.
         yield Up(lock.release, digest)

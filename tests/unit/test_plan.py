@@ -206,6 +206,28 @@ def test_a_hold_stops_a_deploy_but_neither_a_rollback_nor_the_repair_of_what_is_
     assert build_plan(FIRST, replace(SECOND_IS_LIVE, hold="x"), keep=3, intent=Intent.ROLLBACK).steps
 
 
+def test_a_blocked_release_becomes_live_by_no_way_but_what_is_live_is_still_mended() -> None:
+    blocked = replace(SECOND_IS_LIVE, block="leaks memory")
+
+    for intent in Intent:
+        with pytest.raises(
+            PolicyError, match=r"v0\.0\.1 is blocked here: leaks memory\n.*mlops unblock v0\.0\.1"
+        ):
+            build_plan(FIRST, blocked, keep=3, intent=intent, override_hold=True)
+    assert build_plan(SECOND, replace(blocked, running=frozenset()), keep=3).steps
+
+
+def test_a_promotion_takes_the_way_of_a_deploy_and_respects_a_hold() -> None:
+    deploy = build_plan(SECOND, FIRST_IS_LIVE, keep=3)
+    promotion = build_plan(SECOND, FIRST_IS_LIVE, keep=3, intent=Intent.PROMOTE)
+
+    assert promotion.steps == deploy.steps
+    assert plan_lines(promotion)[0] == "promote v0.0.2 to local (live: v0.0.1)"
+    with pytest.raises(FrozenError):
+        build_plan(SECOND, replace(FIRST_IS_LIVE, hold="x"), keep=3, intent=Intent.PROMOTE)
+    assert build_plan(FIRST, FIRST_IS_LIVE, keep=3, intent=Intent.PROMOTE).steps == ()
+
+
 def test_a_tag_that_is_bound_with_another_content_is_refused() -> None:
     with pytest.raises(PolicyError, match=r"v0\.0\.1 is already bound here with another content"):
         build_plan(lock_of("v0.0.1", reranker=7), FIRST_IS_LIVE, keep=3)

@@ -7,6 +7,7 @@ import typer
 
 from mlops_sdk.cli.options import (
     AllowDirty,
+    AllowPlatformChanges,
     EndBlockers,
     EnvironmentOption,
     Form,
@@ -29,12 +30,7 @@ def deploy(
     environment: EnvironmentOption = "local",
     reason: Reason = "",
     allow_dirty: AllowDirty = False,
-    allow_platform_changes: Annotated[
-        bool,
-        typer.Option(
-            "--allow-platform-changes", help="Apply changes outside the release's own resources too."
-        ),
-    ] = False,
+    allow_platform_changes: AllowPlatformChanges = False,
     end_blockers: EndBlockers = False,
     saved: Annotated[
         Path | None,

@@ -1,5 +1,6 @@
-"""`mlops ledger verify ENV`: whether what was written about an environment is still what was written."""
+"""`mlops ledger verify|attest ENV`: whether the ledger is as it was written, and what it says for a release."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,11 +9,6 @@ from mlops_sdk.cli.options import Environment, Form, Output
 from mlops_sdk.cli.output import emit, say
 
 app = typer.Typer(help="Check the ledger of an environment.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Without it, Typer would make the one command the group itself."""
 
 
 @app.command("verify")
@@ -38,3 +34,39 @@ def verify(
             say(f"  anchor     {anchor} holds")
 
     emit(answer, output, show)
+
+
+@app.command("attest")
+def attest(
+    environment: Environment,
+    release: Annotated[
+        str, typer.Argument(help="A tag, a digest or an address; default: the live one.", metavar="RELEASE")
+    ] = "",
+    out: Annotated[Path | None, typer.Option("--out", help="Write it to this file.", metavar="FILE")] = None,
+    output: Output = Form.table,
+) -> None:
+    """Attest that a release was verified.
+
+    Say, for `mlops promote --attestation FILE` elsewhere, that an environment verified a release. Ends with 5 where it
+    did not, took that back, or blocked the release.
+    """
+    from mlops_sdk.release.project import load_project
+    from mlops_sdk.rollout import attest as attesting
+
+    found = attesting.attest(load_project(), environment, release)
+    if out is not None:
+        attesting.write_attestation(out, found)
+
+    def show() -> None:
+        say(f"{found.release} was verified in {found.environment} (entry #{found.entry})")
+        say(f"  digest     {found.digest}")
+        say(f"  head       {found.head}")
+        for check in found.checks:
+            say(
+                f"  {'ok  ' if check.ok else 'FAIL'} {check.name}"
+                + (f": {check.detail}" if check.detail else "")
+            )
+        if out is not None:
+            say(f"  written to {out}")
+
+    emit(found.sealed(), output, show)

@@ -55,6 +55,30 @@ def test_a_kind_that_nobody_knows_is_refused() -> None:
             "b",
             None,
         ),
+        # One that was withdrawn or blocked since is passed over; a block that ended is none.
+        ([*BOTH_VERIFIED, ("live", "a", None), ("withdrawn", "a", None), ("live", "b", None)], "b", None),
+        (
+            [
+                *BOTH_VERIFIED,
+                ("live", "a", None),
+                ("block", "a", None),
+                ("verified", "a", None),
+                ("live", "b", None),
+            ],
+            "b",
+            None,
+        ),
+        (
+            [
+                *BOTH_VERIFIED,
+                ("live", "a", None),
+                ("block", "a", None),
+                ("unblock", "a", None),
+                ("live", "b", None),
+            ],
+            "b",
+            "a",
+        ),
         # After a rollback, the release that was left is no candidate ...
         (
             [*BOTH_VERIFIED, ("live", "a", None), ("live", "b", None), ("live", "a", "b")],

@@ -34,6 +34,7 @@ _TOGETHER = {
     "test_wrong_input": "a clone with models",
     "test_registry": "MLflow",
     "test_recommender": "MLflow",
+    "test_promote": "MLflow",
 }
 
 

@@ -164,7 +164,7 @@ def _steps(lock: Lock, observed: Observed, keep: int, intent: Intent) -> Iterabl
         # rollback does not wait for that.
         yield Up(lock.release, digest)
     yield Verify(lock.release, digest)
-    if intent is Intent.DEPLOY and observed.live is not None and not is_live:
+    if intent is not Intent.ROLLBACK and observed.live is not None and not is_live:
         yield from _shifts(lock, observed.live.release, observed.share if observed.shifted == digest else 0)
     if not is_live or not observed.routed:
         source = observed.live.release if observed.live and not is_live else ""

@@ -18,14 +18,20 @@ WORK_POOL = "mlops"
 EVENTS_QUEUE = "mlops_events"
 
 
+def work_pool(app: str, environment: str) -> str:
+    """Name of the environment's work pool on a Prefect server that others use too."""
+    return f"{app}-{environment}"
+
+
 def http(port: int, path: str = "") -> str:
     """Address of a server on this machine."""
     return f"http://{LOOPBACK}:{port}{path}"
 
 
-def postgres(role: str, password: str, port: int, database: str) -> str:
+def postgres(role: str, password: str, host: str, port: int, database: str) -> str:
     """Address of a database, with the password: base64url and names of ours need no escape."""
-    return f"postgresql://{role}:{password}@{LOOPBACK}:{port}/{database}"
+    shown = f"[{host}]" if ":" in host else host
+    return f"postgresql://{role}:{password}@{shown}:{port}/{database}"
 
 
 def fernet_key(master_key: str) -> str:

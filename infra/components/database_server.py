@@ -1,4 +1,4 @@
-"""The environment's Postgres: its superuser's file, the server, and what the SDK installs in it."""
+"""The environment's Postgres: the server, unless one is given, and what the SDK installs in it."""
 
 import pulumi
 from pydantic import SecretStr
@@ -15,6 +15,21 @@ class DatabaseServer(pulumi.ComponentResource):
 
     def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mlops-sdk:local:DatabaseServer", name, None, opts)
+        given = settings.given.postgres
+        Database(
+            f"{name}-databases",
+            app=settings.project.app,
+            master_key=settings.master_key,
+            port=None if given else settings.ports.postgres,
+            admin_url=given.admin if given else None,
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=[] if given else [self._server(name, settings)]
+            ),
+        )
+        self.register_outputs({})
+
+    def _server(self, name: str, settings: Settings) -> Process:
+        """The embedded server, with the file that has its superuser's password."""
         inside = pulumi.ResourceOptions(parent=self)
         password = settings.master_key.apply(
             lambda key: derive(SecretStr(key), programs.SUPERUSER).get_secret_value()
@@ -22,7 +37,7 @@ class DatabaseServer(pulumi.ComponentResource):
         file = EnvFile(
             f"{name}-env", file="postgres", values={programs.POSTGRES_PASSWORD_KEY: password}, opts=inside
         )
-        process = Process(
+        return Process(
             name,
             program=programs.postgres(
                 naming.place(settings.project, settings.environment),
@@ -32,11 +47,3 @@ class DatabaseServer(pulumi.ComponentResource):
             triggers=[file.digest],
             opts=inside,
         )
-        Database(
-            f"{name}-databases",
-            port=settings.ports.postgres,
-            app=settings.project.app,
-            master_key=settings.master_key,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[process]),
-        )
-        self.register_outputs({})

@@ -42,33 +42,34 @@ class EnvironmentFiles(pulumi.ComponentResource):
 
 def environment(settings: Settings, key: SecretStr) -> EnvironmentSettings:
     """The environment layer, given the master key."""
-    ports, app = settings.ports, settings.project.app
+    app, host, port = settings.project.app, settings.database_host, settings.database_port
     reader = derive(key, "source_reader").get_secret_value()
     return EnvironmentSettings(
         environment=settings.environment,
         kind=settings.kind,
         app=app,
         project_root=settings.project.root,
-        mlflow_tracking_uri=settings.project.registry_uri or naming.http(ports.mlflow),
-        prefect_api_url=naming.http(ports.prefect, "/api"),
-        database_host=naming.LOOPBACK,
-        database_port=ports.postgres,
+        mlflow_tracking_uri=settings.mlflow_url,
+        prefect_api_url=settings.prefect_api_url,
+        work_pool=settings.work_pool if settings.given.prefect else None,
+        database_host=host,
+        database_port=port,
         database_name=app,
-        source_url=SecretStr(naming.postgres("source_reader", reader, ports.postgres, "source")),
-        router_url=naming.http(ports.router),
+        source_url=SecretStr(naming.postgres("source_reader", reader, host, port, "source")),
+        router_url=naming.http(settings.ports.router),
         model_cache=settings.project.root / ".mlops" / "models",
     )
 
 
 def operator(settings: Settings, key: SecretStr) -> OperatorSettings:
     """The operator layer, given the master key."""
-    port = settings.ports.postgres
+    host, port = settings.database_host, settings.database_port
     sdk = derive(key, "sdk").get_secret_value()
     owner = derive(key, "source_owner").get_secret_value()
     return OperatorSettings(
-        operator_url=SecretStr(naming.postgres("sdk", sdk, port, settings.project.app)),
+        operator_url=SecretStr(naming.postgres("sdk", sdk, host, port, settings.project.app)),
         master_key=key,
-        source_owner_url=SecretStr(naming.postgres("source_owner", owner, port, "source")),
+        source_owner_url=SecretStr(naming.postgres("source_owner", owner, host, port, "source")),
     )
 
 

@@ -16,12 +16,12 @@ class Registry(pulumi.ComponentResource):
     def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mlops-sdk:local:Registry", name, None, opts)
         key = settings.master_key
-        port = settings.ports.postgres
+        host, port = settings.database_host, settings.database_port
         file = EnvFile(
             f"{name}-env",
             file="mlflow",
             values={
-                "MLFLOW_BACKEND_STORE_URI": key.apply(lambda text: _store(text, port)),
+                "MLFLOW_BACKEND_STORE_URI": key.apply(lambda text: _store(text, host, port)),
                 # Webhooks' secrets are kept under this key: it must never change by itself.
                 "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": key.apply(naming.fernet_key),
             },
@@ -40,6 +40,6 @@ class Registry(pulumi.ComponentResource):
         self.register_outputs({})
 
 
-def _store(master_key: str, port: int) -> str:
+def _store(master_key: str, host: str, port: int) -> str:
     password = derive(SecretStr(master_key), "mlflow").get_secret_value()
-    return naming.postgres("mlflow", password, port, "mlflow")
+    return naming.postgres("mlflow", password, host, port, "mlflow")

@@ -1,4 +1,7 @@
-"""The kind `local`: supervised processes on this machine, in the order in which they need each other."""
+"""The kind `local`: supervised processes on this machine, in the order in which they need each other.
+
+Of a part that stack config gives by its URL no process is made.
+"""
 
 import pulumi
 
@@ -18,18 +21,20 @@ def assemble(settings: Settings) -> None:
     """Declare everything of a local environment; `Live` comes last and depends on all of it."""
     database = DatabaseServer("postgres", settings)
     files = EnvironmentFiles("env", settings, _after(database))
-    registry = Registry("mlflow", settings, _after(database))
+    registries = [] if settings.given.mlflow else [Registry("mlflow", settings, _after(database))]
     orchestrator = Orchestrator("prefect", settings)
     follower = Follower("follower", settings, files, _after(files))
     router = Router("router", settings)
     events = Queue("events", queue=naming.EVENTS_QUEUE, opts=_after(files))
-    releases = [Release(settings, section, files, _after(files, registry)) for section in settings.releases]
+    releases = [
+        Release(settings, section, files, _after(files, *registries)) for section in settings.releases
+    ]
     live = settings.live_release
     Live(
         "live",
         digest=live.digest if live else None,
         port=live.service_port if live else None,
-        opts=_after(database, files, registry, orchestrator, follower, router, events, *releases),
+        opts=_after(database, files, *registries, orchestrator, follower, router, events, *releases),
     )
 
 

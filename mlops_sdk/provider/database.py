@@ -1,28 +1,33 @@
 """mlops:index:Database: databases, roles, control tables and the ledger, in the environment's Postgres.
 
-The only resource that connects as an administrator, with the password derived from its input `masterKey`.
+The only resource that connects as an administrator: of its own server, with the password derived from its input
+`masterKey`; of one that is given, by `adminUrl`.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from mlops_sdk.errors import AuthError
+from mlops_sdk.errors import AuthError, PolicyError
 from mlops_sdk.provider.handler import Environment, Handler
 from mlops_sdk.provider.values import Plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pydantic import SecretStr
 
 SUPERUSER = "postgres"
 
 
 class DatabaseHandler(Handler):
-    """Inputs: `host`, `port`, `app` (the name of the release database), `masterKey`. Output: `ledgerVersion`.
+    """Inputs: `app` (the name of the release database), `masterKey`; `host` and `port`, or `adminUrl`.
 
-    Deleting it deletes nothing: data goes with the server's files, when a person says so.
+    Output: `ledgerVersion`. Deleting it deletes nothing: data goes with the server's files, when a person says so.
     """
 
     type = "mlops:index:Database"
-    required = ("host", "port", "app", "masterKey")
+    required = ("app", "masterKey")
+    optional = ("host", "port", "adminUrl")
     replace_on = ()
 
     def identify(self, inputs: Plain) -> str:
@@ -43,7 +48,10 @@ class DatabaseHandler(Handler):
         from mlops_sdk.runtime.passwords import derive
 
         key = _secret(inputs["masterKey"])
-        if old and old["masterKey"] != inputs["masterKey"]:
+        if inputs.get("adminUrl"):
+            keys = [key, *([_secret(old["masterKey"])] if old else [])]
+            _refuse_strangers(inputs, keys)
+        elif old and old["masterKey"] != inputs["masterKey"]:
             _rotate(inputs, _secret(old["masterKey"]), key)
         passwords = {role: derive(key, role) for role in install.LOGIN_ROLES}
         install.install(_admin(inputs, key), str(inputs["app"]), passwords, environment=env.name)
@@ -72,12 +80,48 @@ def _admin(inputs: Plain, key: "SecretStr", database: str = "postgres") -> "Secr
 
     from mlops_sdk.runtime.passwords import derive
 
+    if inputs.get("adminUrl"):
+        return SecretStr(make_conninfo(str(inputs["adminUrl"]), dbname=database))
     password = derive(key, SUPERUSER).get_secret_value()
     return SecretStr(
         make_conninfo(
             host=inputs["host"], port=inputs["port"], user=SUPERUSER, password=password, dbname=database
         )
     )
+
+
+def _refuse_strangers(inputs: Plain, keys: "Sequence[SecretStr]") -> None:
+    """Raises PolicyError when the roles of a given server belong to somebody with another master key.
+
+    Roles are the whole server's: installing here would give them other passwords, and lock that one out.
+    """
+    from mlops_sdk.ledger.database import connect
+    from mlops_sdk.runtime.passwords import derive
+
+    with connect(_admin(inputs, keys[0]), "mlops install") as conn:
+        row = conn.execute("SELECT to_regrole('sdk') IS NOT NULL").fetchone()
+        app = conn.execute("SELECT FROM pg_database WHERE datname = %s", [inputs["app"]]).rowcount
+        where = f"postgres {conn.info.host}:{conn.info.port}"
+    if not (row and row[0]):
+        return
+    database = str(inputs["app"]) if app else "postgres"
+    for key in keys:
+        with suppress(AuthError):
+            connect(_as(_admin(inputs, key, database), "sdk", derive(key, "sdk")), "mlops install").close()
+            return
+    raise PolicyError(
+        "role sdk is there, and its password is not of this environment's master key",
+        where=where,
+        remedy="roles are the whole server's: give this environment a server of its own, or restore its masterKey",
+    )
+
+
+def _as(conninfo: "SecretStr", role: str, password: "SecretStr") -> "SecretStr":
+    from psycopg.conninfo import make_conninfo
+    from pydantic import SecretStr
+
+    text = make_conninfo(conninfo.get_secret_value(), user=role, password=password.get_secret_value())
+    return SecretStr(text)
 
 
 def _rotate(inputs: Plain, old: "SecretStr", new: "SecretStr") -> None:

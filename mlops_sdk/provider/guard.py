@@ -39,14 +39,20 @@ def config_document(env: Environment) -> Any:
 
 
 def can_be_asked(env: Environment) -> bool:
-    """Whether there is a ledger to ask: not before the first update, nor while its server is down.
+    """Whether there is a ledger to ask: not before the first update, nor while its own server is down.
+
+    One that is given is always asked: whether it is down is not ours to know.
 
     Raises UnreachableError when the supervisor does not say.
     """
     if not (env.folder / "env" / "operator.env").exists():
         return False
     status = env.supervisor.status(DATABASE)
-    return status is not None and status.running
+    if status is not None:
+        return status.running
+    from mlops_sdk.stack import config
+
+    return config.has_given_postgres(config_document(env))
 
 
 def refuse_if_moved(env: Environment) -> None:

@@ -72,18 +72,26 @@ class Process(pulumi.CustomResource):
 
 
 class Database(pulumi.CustomResource):
-    """Databases, roles, control tables and the ledger of the environment, in its Postgres."""
+    """Databases, roles, control tables and the ledger of the environment, in its Postgres.
+
+    That is its own server on `port` of 127.0.0.1, or the one that `admin_url` (a secret) names.
+    """
 
     def __init__(
         self,
         name: str,
         *,
-        port: int,
         app: str,
         master_key: pulumi.Input[str],
+        port: int | None = None,
+        admin_url: pulumi.Input[str] | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        properties = {"host": "127.0.0.1", "port": port, "app": app, "masterKey": master_key}
+        properties: dict[str, Any] = {"app": app, "masterKey": master_key}
+        if admin_url is not None:
+            properties["adminUrl"] = admin_url
+        else:
+            properties |= {"host": "127.0.0.1", "port": port}
         super().__init__("mlops:index:Database", name, properties, opts)
 
 

@@ -221,8 +221,9 @@ def _bind(run: Run) -> None:
 
 
 def _service_port(session: Session) -> int:
-    """A port that nobody listens on and that no release of this environment was ever given."""
+    """A port that nobody listens on and that no release of this environment, or now of another, was given."""
     taken = {binding.service_port for binding in session.ledger.bindings(retired=True)}
+    taken |= session.stack.config.ports_of_others()
     return next(port for port in free_ports(len(taken) + 1) if port not in taken)
 
 

@@ -67,7 +67,8 @@ def _end_flow_runs(project: Project, environment: str, supervisor: Supervisor, r
     values = env_file.load_layers(project.environment_folder(environment), "environment")
     try:
         with Prefect(values["PREFECT_API_URL"]) as prefect:
-            for name in prefect.crash_unfinished_runs("the environment was stopped"):
+            pool = values.get("MLOPS_WORK_POOL")  # on a server of its own, every run is the environment's
+            for name in prefect.crash_unfinished_runs("the environment was stopped", work_pool=pool):
                 report(Note(f"flow run {name} was ended"))
     except UnreachableError as error:
         # A server that is down is no reason not to stop the rest.

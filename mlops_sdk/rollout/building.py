@@ -92,10 +92,10 @@ def _run_flow(run: Run, order: BuildOrder, code: ReleaseCode) -> None:
     _settings(run, order).write(path)
     job = FlowJob(
         flow="build_table",
-        deployment=f"{run.lock.release}-{order.table}",
+        deployment=_deployment(run, order),
         checkout=code.checkout,
         entrypoint=BUILD_FLOW,
-        work_pool=WORK_POOL,
+        work_pool=session.settings.work_pool or WORK_POOL,
         job_variables=job_variables(code, path.stem),
     )
     try:
@@ -108,6 +108,12 @@ def _run_flow(run: Run, order: BuildOrder, code: ReleaseCode) -> None:
             )
     finally:
         path.unlink(missing_ok=True)
+
+
+def _deployment(run: Run, order: BuildOrder) -> str:
+    """The name of the deployment in Prefect; on a server that others use too, it has the pool's name in it."""
+    pool = run.session.settings.work_pool
+    return f"{f'{pool}-' if pool else ''}{run.lock.release}-{order.table}"
 
 
 def job_variables(code: ReleaseCode, layer: str) -> dict[str, str]:

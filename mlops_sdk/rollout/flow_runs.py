@@ -79,9 +79,13 @@ class Prefect:
             lines.take(self._logs(run_id, lines.seen))
         self._judge(run)
 
-    def crash_unfinished_runs(self, reason: str) -> list[str]:
-        """Set every run that is pending or running to crashed; return their names."""
-        query = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}}
+    def crash_unfinished_runs(self, reason: str, *, work_pool: str | None = None) -> list[str]:
+        """Set every run (of one work pool) that is pending or running to crashed; return their names."""
+        query: dict[str, Any] = {
+            "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}
+        }
+        if work_pool is not None:
+            query["work_pools"] = {"name": {"any_": [work_pool]}}
         unfinished = self._call("POST", "flow_runs/filter", query)
         for run in unfinished:
             body = {"state": {"type": "CRASHED", "message": reason}, "force": True}

@@ -130,7 +130,8 @@ class Session:
 def open_session(project: Project, environment: str, report: Report = silent) -> Iterator[Session]:
     """Open an environment that `mlops up` has made.
 
-    Raises NotFoundError for an environment that the project lacks or that was never brought up.
+    Raises NotFoundError for an environment that the project lacks or that was never brought up, InputError where
+    the shell's variables are those of another one.
     """
     project.check_environment(environment)
     folder = project.environment_folder(environment)
@@ -142,6 +143,12 @@ def open_session(project: Project, environment: str, report: Report = silent) ->
         )
     operator = OperatorSettings.load(folder, "operator")
     settings = EnvironmentSettings.load(folder, "environment")
+    if settings.environment != environment:
+        raise InputError(
+            f"MLOPS_ENVIRONMENT of this shell is {settings.environment}, and its variables win over the files",
+            where=environment,
+            remedy="begin a new shell, or unset the variables of the other environment",
+        )
     yield Session(
         project=project,
         environment=environment,

@@ -116,6 +116,7 @@ class EnvironmentSettings(_Settings):
     project_root: Path
     mlflow_tracking_uri: str
     prefect_api_url: str
+    work_pool: str | None = None
     database_host: str
     database_port: int = Field(ge=1, le=65535)
     database_name: str

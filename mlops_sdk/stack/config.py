@@ -18,6 +18,7 @@ from mlops_sdk.release.value import Value
 
 PROJECT = "mlops-sdk"
 PORTS = ("postgres", "mlflow", "prefect", "router")
+POSTGRES_URL = "postgresUrl"
 
 
 class Basis(Value):
@@ -136,6 +137,17 @@ def basis_of(document: Mapping[str, Any]) -> Basis | None:
     """The entry that the release part was rendered from; None in a config that no ledger made."""
     value = _value(document, "basis")
     return None if value is None else Basis.from_document(plain(value))
+
+
+def has_given_postgres(document: Mapping[str, Any]) -> bool:
+    """Whether Postgres is a server that somebody else runs, not one of the environment's own processes."""
+    return bool(_value(document, POSTGRES_URL))
+
+
+def taken_ports(document: Mapping[str, Any]) -> set[int]:
+    """The ports of 127.0.0.1 that belong to the environment of this config, whether anybody listens or not."""
+    ports = [port for port in plain(_value(document, "ports") or {}).values() if isinstance(port, int)]
+    return {*ports, *(section.service_port for section in releases_of(document))}
 
 
 def cause_of(document: Mapping[str, Any]) -> str:

@@ -77,25 +77,43 @@ class ConfigFile:
             raise NotFoundError(
                 f"environment {self.environment} has no stack config",
                 where=str(self.path),
-                remedy=f"Write it, or restore {self.example.name} from git.",
+                remedy=f"write {self.example.name} beside it and commit it; for one of kind local,"
+                " Pulumi.local.example.yaml is what to begin with",
             )
         document = read(source, self.environment)
         values = document.setdefault("config", {})
         ports = values.setdefault(f"{config.PROJECT}:ports", {})
         missing = [name for name in config.PORTS if not ports.get(name)]
         if missing or source == self.example:
-            ports.update(zip(missing, _free_ports(len(missing)), strict=True))
+            ports.update(zip(missing, _free_ports(len(missing), self.ports_of_others()), strict=True))
             self.write(document)
 
+    def ports_of_others(self) -> set[int]:
+        """Ports that other environments of this folder have, also while nobody listens on them."""
+        found: set[int] = set()
+        for path in self.folder.glob("Pulumi.*.yaml"):
+            if path not in (self.path, self.example):
+                with suppress(
+                    InputError, NotFoundError
+                ):  # that environment says so itself, when it is asked for
+                    found |= config.taken_ports(read_plain(path))
+        return found
+
     def forget_secrets(self) -> None:
-        """Drops every encrypted value and the salt: their passphrase is gone, so they say nothing."""
+        """Drops every encrypted value and the salt: their passphrase is gone, so they say nothing.
+
+        What only a person can give again stays as an empty value: its absence would mean something else.
+        """
         if not self.path.exists():
             return
         document = self.read()
         document.pop("encryptionsalt", None)
         values = document.get("config") or {}
         for key in [key for key, value in values.items() if _is_secure(value)]:
-            del values[key]
+            if key == f"{config.PROJECT}:{config.POSTGRES_URL}":
+                values[key] = ""
+            else:
+                del values[key]
         self.write(document)
 
 
@@ -159,8 +177,8 @@ def _is_secure(value: Any) -> bool:
     return isinstance(value, dict) and set(value) == {"secure"}
 
 
-def _free_ports(count: int) -> list[int]:
-    """Different ports of 127.0.0.1 that nobody listens on now.
+def _free_ports(count: int, taken: set[int]) -> list[int]:
+    """Different ports of 127.0.0.1 that nobody listens on now, and none of `taken`.
 
     Below the range that systems take for outgoing connections: one of those could sit on a port of ours
     while its server is down.
@@ -170,6 +188,8 @@ def _free_ports(count: int) -> list[int]:
         for port in secrets.SystemRandom().sample(range(20_000, 32_000), 2_000):
             if len(found) == count:
                 break
+            if port in taken:
+                continue
             listener = stack.enter_context(socket.socket())
             with suppress(OSError):
                 listener.bind(("127.0.0.1", port))

@@ -11,6 +11,7 @@ import pulumi
 import pulumi.runtime
 import pytest
 
+from infra.given import Given, PostgresServer, http_url, postgres_server, prefect_url
 from infra.kinds import local
 from infra.settings import Ports, Settings, read_settings
 from mlops_sdk.errors import InputError
@@ -173,9 +174,127 @@ def test_the_variables_of_a_release_are_those_of_its_section() -> None:
     assert values["MLOPS_DATABASE_PASSWORD"] == derive(MASTER_KEY, a_section(1).role).get_secret_value()
 
 
+GIVEN_URL = "postgresql://admin:not-a-secret@db.example:6000"
+
+
+def given(**parts: Any) -> Callable[[Settings], Settings]:
+    return lambda settings: replace(settings, given=Given(**parts))
+
+
+def test_a_part_that_is_given_by_its_url_has_no_process_and_the_variables_name_it() -> None:
+    made = declared(
+        1,
+        live=1,
+        change=given(
+            postgres=PostgresServer("db.example", 6000, pulumi.Output.secret(GIVEN_URL)),
+            mlflow="http://models.example:5000",
+            prefect="http://flows.example:4200/api",
+        ),
+    )
+
+    assert set(made.of(":Process")) == {"prefect-worker", "follower", "router", "service-1aaaaaaaaaaa"}
+    assert set(made.of(":EnvFile")) == {"environment", "operator", "release-1aaaaaaaaaaa-env"}
+    values = made.resources["environment"]["values"]
+    assert values["MLFLOW_TRACKING_URI"] == "http://models.example:5000"
+    assert values["PREFECT_API_URL"] == "http://flows.example:4200/api"
+    assert (values["MLOPS_DATABASE_HOST"], values["MLOPS_DATABASE_PORT"]) == ("db.example", "6000")
+    assert values["MLOPS_SOURCE_URL"].endswith("@db.example:6000/source")
+    operator = made.resources["operator"]["values"]
+    assert operator["MLOPS_OPERATOR_URL"].endswith("@db.example:6000/app")
+    database = made.resources["postgres-databases"]
+    assert database["adminUrl"] == GIVEN_URL
+    assert not {"host", "port"} & set(database)
+
+
+def test_the_administrators_url_is_in_no_other_resource() -> None:
+    server = PostgresServer("db.example", 6000, pulumi.Output.secret(GIVEN_URL))
+    made = declared(1, live=1, change=given(postgres=server))
+    assert [name for name, inputs in made.resources.items() if "not-a-secret" in json.dumps(inputs)] == [
+        "postgres-databases"
+    ]
+
+
+def test_a_work_pool_on_a_server_that_others_use_has_the_environments_name() -> None:
+    own, shared = declared(), declared(change=given(prefect="http://flows.example/api"))
+    assert own.resources["work-pool"]["pool"] == "mlops"
+    assert "MLOPS_WORK_POOL" not in own.resources["environment"]["values"]
+    assert shared.resources["work-pool"]["pool"] == "app-local"
+    assert shared.resources["work-pool"]["apiUrl"] == "http://flows.example/api"
+    assert "app-local" in shared.resources["prefect-worker"]["command"]
+    assert shared.resources["environment"]["values"]["MLOPS_WORK_POOL"] == "app-local"
+
+
+def test_an_mlflow_on_a_given_postgres_keeps_its_runs_there() -> None:
+    server = PostgresServer("::1", 6000, pulumi.Output.secret(GIVEN_URL))
+    made = declared(change=given(postgres=server))
+    store = made.resources["mlflow-env"]["values"]["MLFLOW_BACKEND_STORE_URI"]
+    assert store.endswith("@[::1]:6000/mlflow")
+
+
+def test_urls_are_read_as_people_write_them() -> None:
+    assert http_url("http://127.0.0.1:5000/") == "http://127.0.0.1:5000"
+    assert prefect_url("http://h:4200") == prefect_url("http://h:4200/api/") == "http://h:4200/api"
+    server = postgres_server("postgresql://admin:x@db.example")
+    assert (server.host, server.port) == ("db.example", 5432)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (http_url, "127.0.0.1:5000"),
+        (http_url, "sqlite:///mlflow.db"),
+        (http_url, "http://ann:hidden@h:5000"),
+        (http_url, "http://h:port"),
+        (prefect_url, "ftp://h"),
+        (postgres_server, "http://h"),
+        (postgres_server, "postgresql://db.example/hidden"),
+        (postgres_server, "postgresql://admin:hidden@db.example:x"),
+    ],
+)
+def test_what_is_no_such_url_is_refused_without_being_quoted(parse: Callable[[str], Any], text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse(text)
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_postgres_whose_url_is_plain_text_or_was_lost_is_refused() -> None:
+    base = {"kind": "local", "masterKey": "x", "ports": PORTS.model_dump_json()}
+    for value, message in ((GIVEN_URL, "pulumi config set --secret"), ("", "set it again")):
+        pulumi.runtime.set_mocks(Declared(), project="mlops-sdk", stack="local", preview=False)
+        config = {f"mlops-sdk:{key}": text for key, text in {**base, "postgresUrl": value}.items()}
+        pulumi.runtime.set_all_config(config, ["mlops-sdk:masterKey"])
+        with pytest.raises(InputError, match=message) as caught:
+            read_settings()
+        assert "not-a-secret" not in str(caught.value)
+
+
+def test_the_settings_take_what_config_gives() -> None:
+    values = {
+        "kind": "local",
+        "masterKey": "x",
+        "ports": PORTS.model_dump_json(),
+        "postgresUrl": GIVEN_URL,
+        "mlflowUrl": "http://models.example/",
+        "prefectUrl": "http://flows.example",
+    }
+    pulumi.runtime.set_mocks(Declared(), project="mlops-sdk", stack="local", preview=False)
+    pulumi.runtime.set_all_config(
+        {f"mlops-sdk:{key}": value for key, value in values.items()},
+        ["mlops-sdk:masterKey", "mlops-sdk:postgresUrl"],
+    )
+    settings = read_settings()
+    assert (settings.mlflow_url, settings.prefect_api_url) == (
+        "http://models.example",
+        "http://flows.example/api",
+    )
+    assert (settings.database_host, settings.database_port) == ("db.example", 6000)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"mlflowUrl": "models.example"}, "mlflowUrl"),
+        ({"prefectUrl": "flows.example"}, "prefectUrl"),
         ({"kind": "moon"}, "'moon' is no kind"),
         ({"masterKey": None}, "masterKey"),
         ({"ports": '{"postgres": 1}'}, "ports"),

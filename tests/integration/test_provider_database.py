@@ -12,7 +12,7 @@ from mlops_sdk.errors import LeaseHeldError, MovedError, NotFoundError, PolicyEr
 from mlops_sdk.ledger.lease import Holder, Lease
 from mlops_sdk.platform.supervisor import ProgramStatus
 from mlops_sdk.provider.database import DatabaseHandler
-from mlops_sdk.provider.guard import refuse_if_moved
+from mlops_sdk.provider.guard import can_be_asked, refuse_if_moved
 from mlops_sdk.provider.handler import Environment as ProviderEnvironment
 from mlops_sdk.provider.live import LiveHandler
 from mlops_sdk.provider.queue import QueueHandler
@@ -24,6 +24,7 @@ from mlops_sdk.stack.config_file import ConfigFile
 from mlops_sdk.state import Forked, State
 from mlops_sdk.traffic.router_files import prepare_router
 from tests.support.environment import MASTER_KEY, Environment
+from tests.support.postgres import ADMINISTRATOR
 from tests.support.releases import Releases
 from tests.support.tables import metadata, users
 
@@ -172,6 +173,64 @@ def test_a_new_master_key_gives_every_role_a_new_password(
             psycopg.connect(environment.conninfo().get_secret_value())
     finally:
         DatabaseHandler().apply(provider, old, database_inputs(environment, new))
+
+
+def given_inputs(environment: Environment, key: SecretStr = MASTER_KEY) -> Plain:
+    """Inputs for a server that somebody else runs: by the URL of an administrator who is no superuser."""
+    url = environment.database.conninfo(user=ADMINISTRATOR)
+    return {"app": environment.app, "masterKey": key.get_secret_value(), "adminUrl": url}
+
+
+def test_a_given_server_is_installed_by_its_administrators_url_and_read_back(
+    environment: Environment, provider: ProviderEnvironment
+) -> None:
+    handler, inputs = DatabaseHandler(), given_inputs(environment)
+    handler.apply(provider, inputs, None)
+    handler.apply(provider, inputs, inputs)
+
+    assert handler.read(provider, inputs) == handler.outputs(provider, inputs)
+    psycopg.connect(environment.conninfo().get_secret_value()).close()
+
+
+def test_a_given_server_whose_roles_are_anothers_is_refused_and_keeps_its_passwords(
+    environment: Environment, provider: ProviderEnvironment
+) -> None:
+    handler, mine = DatabaseHandler(), given_inputs(environment)
+    handler.apply(provider, mine, None)
+    other = SecretStr("YW5vdGhlciBrZXkgb2YgMzIgYnl0ZXMgb3Igc28uLi4")
+
+    for theirs in (
+        given_inputs(environment, other),
+        {**given_inputs(environment, other), "app": "elsewhere"},
+    ):
+        with pytest.raises(PolicyError, match="role sdk is there, and its password is not"):
+            handler.apply(provider, theirs, None)
+
+    psycopg.connect(environment.conninfo().get_secret_value()).close()
+    # The same environment with a new key says what the old one was.
+    handler.apply(provider, given_inputs(environment, other), mine)
+    handler.apply(provider, mine, given_inputs(environment, other))
+
+
+class NoDatabase:
+    """Stands for the supervisor of an environment that runs no Postgres of its own."""
+
+    def status(self, name: str) -> None:
+        del name
+
+
+def test_a_ledger_on_a_given_server_is_asked_although_no_process_of_it_runs_here(
+    environment: Environment, provider: ProviderEnvironment, tmp_path: Path
+) -> None:
+    provider.__dict__["supervisor"] = NoDatabase()
+    file = ConfigFile(tmp_path / "stacks", "local")
+    file.write({"config": {"mlops-sdk:kind": "local"}})
+    assert not can_be_asked(provider)
+    file.write({"config": {"mlops-sdk:postgresUrl": {"secure": "v1:x"}}})
+    assert can_be_asked(provider)
+    write_operator(provider, NOWHERE)
+    with pytest.raises(UnreachableError):
+        refuse_if_moved(provider)
 
 
 def test_a_release_is_cut_once_and_gone_only_when_its_schema_is(

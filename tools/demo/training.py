@@ -29,7 +29,7 @@ def train_in_worker(root: Path, environment: str, log: Callable[[str], None]) ->
             deployment="demo",
             checkout=root,
             entrypoint=FLOW,
-            work_pool=WORK_POOL,
+            work_pool=session.settings.work_pool or WORK_POOL,
             job_variables=job_variables(code, "environment"),
         )
         with Prefect(session.settings.prefect_api_url) as prefect:

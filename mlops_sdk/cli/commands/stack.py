@@ -1,4 +1,4 @@
-"""`mlops stack env|sync ENV`: Pulumi's own view of an environment."""
+"""`mlops stack init|env|sync ENV`: Pulumi's own view of an environment."""
 
 import shlex
 
@@ -8,6 +8,24 @@ from mlops_sdk.cli.options import Environment, Form, Output
 from mlops_sdk.cli.output import emit, say
 
 app = typer.Typer(help="Pulumi's own view of an environment.", no_args_is_help=True)
+
+
+@app.command("init")
+def init(environment: Environment, output: Output = Form.table) -> None:
+    """Make an environment's stack and its config, and start nothing.
+
+    Make an environment's stack, its passphrase and its config, and start nothing: for what has to be set before the
+    first `mlops up`, such as the address of a Postgres.
+    """
+    from mlops_sdk.release.project import load_project
+    from mlops_sdk.stack.drive import Stack
+
+    project = load_project()
+    project.check_environment(environment)
+    stack = Stack(project, environment)
+    stack.init()
+    path = str(stack.config.path.relative_to(project.root))
+    emit({"environment": environment, "config": path}, output, lambda: say(f"{environment}: {path}"))
 
 
 @app.command("env")

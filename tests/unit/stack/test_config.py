@@ -143,6 +143,42 @@ def test_a_config_made_from_the_example_has_different_ports_and_keeps_them(tmp_p
     assert file.path.read_bytes() == before
 
 
+def test_environments_of_one_folder_never_get_the_same_port(tmp_path: Path) -> None:
+    stg = {"config": {"mlops-sdk:ports": {"postgres": 20_001}}}
+    config.render(stg, [a_section("v0.0.1", 1)], live=None, basis=None)
+    taken = config.taken_ports(stg)
+    ConfigFile(tmp_path, "stg").write(stg)
+    (tmp_path / "Pulumi.broken.yaml").write_text("config: [")
+    file = ConfigFile(tmp_path, "prd")
+    assert file.ports_of_others() == taken
+    assert 20_001 in taken
+    assert len(taken) == 2
+    full = {"config": {"mlops-sdk:ports": {str(n): n for n in range(20_000, 32_000, 2)}}}
+    ConfigFile(tmp_path, "full").write(full)
+    file.example.write_text("config:\n  mlops-sdk:kind: local\n")
+
+    file.create_missing()
+
+    assert all(port % 2 == 1 for port in file.read()["config"]["mlops-sdk:ports"].values())
+
+
+def test_an_environment_without_config_is_told_what_to_begin_with(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"Pulumi\.prd\.example\.yaml .* Pulumi\.local\.example\.yaml"):
+        ConfigFile(tmp_path, "prd").create_missing()
+
+
+def test_a_given_postgres_whose_secret_is_lost_stays_given(tmp_path: Path) -> None:
+    file = ConfigFile(tmp_path, "local")
+    file.write(
+        {"config": {"mlops-sdk:postgresUrl": {"secure": "v1:x"}, "mlops-sdk:masterKey": {"secure": "v1:y"}}}
+    )
+    assert config.has_given_postgres(file.read())
+
+    file.forget_secrets()
+
+    assert file.read()["config"] == {"mlops-sdk:postgresUrl": ""}
+
+
 def test_secrets_of_a_lost_passphrase_are_dropped_and_nothing_else(tmp_path: Path) -> None:
     file = ConfigFile(tmp_path, "local")
     file.write(an_existing_document())

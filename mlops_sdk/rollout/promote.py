@@ -5,7 +5,7 @@ source is only read, and need not answer where its attestation is passed.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlops_sdk.errors import MlopsError, NotFoundError, PolicyError, UnreachableError
@@ -16,6 +16,7 @@ from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.lock_file import lock_path, read_lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.apply import Run
+from mlops_sdk.rollout.asking import ask_facts
 from mlops_sdk.rollout.attest import attested, read_attestation, require_head
 from mlops_sdk.rollout.deploy import execute
 from mlops_sdk.rollout.observe import observe
@@ -66,7 +67,9 @@ def promote(
     lock = candidate.lock
     refuse_candidate(project, target, lock.release)
     with open_session(project, target, report) as session, session.acquire_lease() as lease:
-        plan = build_plan(lock, observe(session, lock), keep=project.keep, intent=Intent.PROMOTE)
+        observed = observe(session, lock)
+        plan = build_plan(lock, observed, keep=project.keep, intent=Intent.PROMOTE)
+        plan = replace(plan, facts=ask_facts(session, lock, observed.live_lock, plan, preview=False))
         run = Run(
             session=session,
             lease=lease,

@@ -1,0 +1,129 @@
+"""Two environments of kind local on one machine, with one MLflow and one Prefect: what the first verified goes on."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from mlops_sdk.ledger.store import Ledger
+from mlops_sdk.platform.supervisor import Supervisor
+from mlops_sdk.runtime import env_file
+from tests.support.clone import Clone, platform
+
+pytestmark = pytest.mark.timeout(400)
+TINY = Path(__file__).parent.parent / "support" / "tiny"
+MANIFEST = "stacks/releases/v0.0.1.yaml"
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    """A clone whose `local` has v0.0.1 live, and whose `prd`, the next environment, is up and has nothing."""
+    with platform(tmp_path_factory.mktemp("promotion")) as clone:
+        facts = clone.root / "pyproject.toml"
+        facts.write_text(
+            facts.read_text().replace('environments = ["local"]', 'environments = ["local", "prd"]')
+        )
+        shared = clone.variables()
+        (clone.root / "stacks" / "Pulumi.prd.example.yaml").write_text(
+            "config:\n  mlops-sdk:kind: local\n  mlops-sdk:ports: {}\n"
+            f"  mlops-sdk:mlflowUrl: {shared['MLFLOW_TRACKING_URI']}\n"
+            f"  mlops-sdk:prefectUrl: {shared['PREFECT_API_URL']}\n"
+        )
+        shutil.copytree(TINY, clone.root / "pipelines" / "tiny", ignore=shutil.ignore_patterns("__pycache__"))
+        (clone.root / MANIFEST).write_text(
+            "schema: 1\nrelease: v0.0.1\ncode: {ref: HEAD}\nstate: pipelines.tiny.tables:STATE\n"
+            "service: pipelines.tiny.service:create_app\n"
+        )
+        clone.git("add", "--all")
+        clone.git("commit", "--quiet", "-m", "Two environments and a small release")
+        clone.run("deploy", MANIFEST, "-e", "local")
+        try:
+            clone.run("up", "prd")
+            yield clone
+        finally:
+            clone.run("down", "prd", "--delete-data", "--yes")
+
+
+def variables(clone: Clone, environment: str) -> dict[str, str]:
+    folder = clone.root / ".mlops" / environment / "env"
+    return {**env_file.read(folder / "environment.env"), **env_file.read(folder / "operator.env")}
+
+
+def ledger(clone: Clone, environment: str) -> Ledger:
+    return Ledger(SecretStr(variables(clone, environment)["MLOPS_OPERATOR_URL"]), environment)
+
+
+def digest(clone: Clone) -> str:
+    found: str = clone.json("status", "local")["digest"]
+    return found
+
+
+def live(clone: Clone, environment: str) -> Any:
+    return clone.json("status", environment)["live"]
+
+
+def counted(clone: Clone, environment: str, method: str) -> httpx.Response:
+    url = f"{variables(clone, environment)['MLOPS_ROUTER_URL']}/count"
+    return httpx.request(method, url, params={"name": "a"}, timeout=10, trust_env=False)
+
+
+def test_an_environment_runs_no_process_of_a_part_that_it_was_given(two: Clone) -> None:
+    first, second = (Supervisor(two.root / ".mlops" / name).statuses() for name in ("local", "prd"))
+    assert set(first) - set(second) >= {"mlflow", "prefect-server"}
+    assert set(second) == {"postgres", "prefect-worker", "follower", "router"}
+    assert variables(two, "prd")["MLFLOW_TRACKING_URI"] == variables(two, "local")["MLFLOW_TRACKING_URI"]
+    ports = [
+        {
+            value
+            for name, value in variables(two, env).items()
+            if name in ("MLOPS_DATABASE_PORT", "MLOPS_ROUTER_URL")
+        }
+        for env in ("local", "prd")
+    ]
+    assert not ports[0] & ports[1]
+
+
+def test_a_release_that_was_withdrawn_blocked_or_goes_the_wrong_way_is_not_promoted(two: Clone) -> None:
+    source, release = ledger(two, "local"), digest(two)
+
+    assert "the order is local -> prd" in two.run("promote", "prd", "local", code=5).stderr
+    source.record("withdrawn", lease=None, digest=release, reason="drift")
+    assert "took its verification back" in two.run("promote", "local", "prd", code=5).stderr
+    assert "took its verification back" in two.run("ledger", "attest", "local", code=5).stderr
+    two.run("verify", "local")
+    two.run("block", MANIFEST, "-e", "prd", "-m", "wait for the audit")
+    blocked = two.run("promote", "local", "prd", code=5).stderr
+    assert "v0.0.1 is blocked here: wait for the audit" in blocked
+    assert live(two, "prd") is None
+    two.run("unblock", MANIFEST, "-e", "prd", "-m", "audited")
+
+
+def test_a_verified_release_is_promoted_with_its_digest_and_tables_of_its_own(two: Clone) -> None:
+    assert counted(two, "local", "POST").status_code == 201
+    file = two.root / "v0.0.1.json"
+    two.run("ledger", "attest", "local", "v0.0.1", "--out", str(file))
+
+    outcome = two.json("promote", "local", "prd", "--attestation", str(file), "-m", "it went well")
+
+    assert (outcome["release"], outcome["digest"], outcome["changed"]) == ("v0.0.1", digest(two), True)
+    assert counted(two, "local", "GET").json() == {"n": 1}
+    answer = counted(two, "prd", "GET")
+    assert answer.json() == {"n": 0}
+    assert answer.headers["X-MLOps-Digest"] == digest(two)
+    (intent,) = (entry for entry in ledger(two, "prd").entries() if entry.kind == "intent")
+    assert intent.details["intent"] == "promote"
+    assert intent.details["attestation"] == json.loads(file.read_text())
+    assert [check["ok"] for check in two.json("doctor", "prd")] == [True] * len(two.json("doctor", "prd"))
+
+
+def test_promoting_what_is_live_is_no_change_whatever_became_of_it_in_the_source(two: Clone) -> None:
+    ledger(two, "local").record("withdrawn", lease=None, digest=digest(two), reason="later")
+
+    done = two.run("promote", "local", "prd")
+
+    assert done.stdout == "v0.0.1 is live in prd: no change\n"

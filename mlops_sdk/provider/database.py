@@ -4,7 +4,6 @@ The only resource that connects as an administrator: of its own server, with the
 `masterKey`; of one that is given, by `adminUrl`.
 """
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mlops_sdk.errors import AuthError, PolicyError
@@ -12,8 +11,6 @@ from mlops_sdk.provider.handler import Environment, Handler
 from mlops_sdk.provider.values import Plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pydantic import SecretStr
 
 SUPERUSER = "postgres"
@@ -49,8 +46,7 @@ class DatabaseHandler(Handler):
 
         key = _secret(inputs["masterKey"])
         if inputs.get("adminUrl"):
-            keys = [key, *([_secret(old["masterKey"])] if old else [])]
-            _refuse_strangers(inputs, keys)
+            _refuse_strangers(inputs, env.name)
         elif old and old["masterKey"] != inputs["masterKey"]:
             _rotate(inputs, _secret(old["masterKey"]), key)
         passwords = {role: derive(key, role) for role in install.LOGIN_ROLES}
@@ -90,38 +86,47 @@ def _admin(inputs: Plain, key: "SecretStr", database: str = "postgres") -> "Secr
     )
 
 
-def _refuse_strangers(inputs: Plain, keys: "Sequence[SecretStr]") -> None:
-    """Raises PolicyError when the roles of a given server belong to somebody with another master key.
+def _refuse_strangers(inputs: Plain, environment: str) -> None:
+    """Raises PolicyError when a given server has the ledger of another environment, of this app or any other.
 
     Roles are the whole server's: installing here would give them other passwords, and lock that one out.
     """
     from mlops_sdk.ledger.database import connect
-    from mlops_sdk.runtime.passwords import derive
 
-    with connect(_admin(inputs, keys[0]), "mlops install") as conn:
-        row = conn.execute("SELECT to_regrole('sdk') IS NOT NULL").fetchone()
-        app = conn.execute("SELECT FROM pg_database WHERE datname = %s", [inputs["app"]]).rowcount
+    admin = _admin(inputs, _secret(inputs["masterKey"]))
+    with connect(admin, "mlops install") as conn:
         where = f"postgres {conn.info.host}:{conn.info.port}"
-    if not (row and row[0]):
-        return
-    database = str(inputs["app"]) if app else "postgres"
-    for key in keys:
-        with suppress(AuthError):
-            connect(_as(_admin(inputs, key, database), "sdk", derive(key, "sdk")), "mlops install").close()
-            return
-    raise PolicyError(
-        "role sdk is there, and its password is not of this environment's master key",
-        where=where,
-        remedy="roles are the whole server's: give this environment a server of its own, or restore its masterKey",
-    )
+        rows = conn.execute(
+            "SELECT datname FROM pg_database"
+            " WHERE datallowconn AND NOT datistemplate AND has_database_privilege(oid, 'CONNECT')"
+        ).fetchall()
+    mine = (str(inputs["app"]), environment)
+    others = [(str(name), env) for (name,) in rows for env in _environments(inputs, str(name))]
+    for database, env in others:
+        if (database, env) != mine:
+            raise PolicyError(
+                f"the server belongs to environment {env or '(unknown)'} with database {database}",
+                where=where,
+                remedy="roles are the whole server's: give this environment a server of its own",
+            )
 
 
-def _as(conninfo: "SecretStr", role: str, password: "SecretStr") -> "SecretStr":
-    from psycopg.conninfo import make_conninfo
-    from pydantic import SecretStr
+def _environments(inputs: Plain, database: str) -> list[str]:
+    """The environments whose ledger is in a database; an empty name for those that we may not read."""
+    from mlops_sdk.ledger.database import connect
 
-    text = make_conninfo(conninfo.get_secret_value(), user=role, password=password.get_secret_value())
-    return SecretStr(text)
+    with connect(_admin(inputs, _secret(inputs["masterKey"]), database), "mlops install") as conn:
+        row = conn.execute(
+            "SELECT has_table_privilege(c.oid, 'SELECT') AND"
+            " has_schema_privilege(c.relnamespace, 'USAGE')"
+            " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = 'mlops' AND c.relname = 'pointer'"
+        ).fetchone()
+        if row is None:
+            return []
+        if not row[0]:
+            return [""]
+        return [str(env) for (env,) in conn.execute("SELECT env FROM mlops.pointer").fetchall()]
 
 
 def _rotate(inputs: Plain, old: "SecretStr", new: "SecretStr") -> None:

@@ -1,4 +1,7 @@
-"""Two environments of kind local on one machine, with one MLflow and one Prefect: what the first verified goes on."""
+"""Two environments of kind local on one machine: what the first verified goes on to the second.
+
+They share MLflow and Prefect by URL, and the second has a Postgres that somebody else runs.
+"""
 
 import json
 import shutil
@@ -14,6 +17,7 @@ from mlops_sdk.ledger.store import Ledger
 from mlops_sdk.platform.supervisor import Supervisor
 from mlops_sdk.runtime import env_file
 from tests.support.clone import Clone, platform
+from tests.support.postgres import running_server
 
 pytestmark = pytest.mark.timeout(400)
 TINY = Path(__file__).parent.parent / "support" / "tiny"
@@ -23,7 +27,7 @@ MANIFEST = "stacks/releases/v0.0.1.yaml"
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     """A clone whose `local` has v0.0.1 live, and whose `prd`, the next environment, is up and has nothing."""
-    with platform(tmp_path_factory.mktemp("promotion")) as clone:
+    with running_server(18) as server, platform(tmp_path_factory.mktemp("promotion")) as clone:
         facts = clone.root / "pyproject.toml"
         facts.write_text(
             facts.read_text().replace('environments = ["local"]', 'environments = ["local", "prd"]')
@@ -43,6 +47,12 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
         clone.git("commit", "--quiet", "-m", "Two environments and a small release")
         clone.run("deploy", MANIFEST, "-e", "local")
         try:
+            clone.run("stack", "init", "prd")
+            secret = f"postgresql://postgres:{server.password}@127.0.0.1:{server.port}"
+            clone.shell(
+                'eval "$(.venv/bin/mlops stack env prd)";'
+                f" pulumi config set -s prd --secret mlops-sdk:postgresUrl {secret}"
+            )
             clone.run("up", "prd")
             yield clone
         finally:
@@ -74,8 +84,8 @@ def counted(clone: Clone, environment: str, method: str) -> httpx.Response:
 
 def test_an_environment_runs_no_process_of_a_part_that_it_was_given(two: Clone) -> None:
     first, second = (Supervisor(two.root / ".mlops" / name).statuses() for name in ("local", "prd"))
-    assert set(first) - set(second) >= {"mlflow", "prefect-server"}
-    assert set(second) == {"postgres", "prefect-worker", "follower", "router"}
+    assert set(first) - set(second) >= {"postgres", "mlflow", "prefect-server"}
+    assert set(second) == {"prefect-worker", "follower", "router"}
     assert variables(two, "prd")["MLFLOW_TRACKING_URI"] == variables(two, "local")["MLFLOW_TRACKING_URI"]
     ports = [
         {

@@ -192,24 +192,19 @@ def test_a_given_server_is_installed_by_its_administrators_url_and_read_back(
     psycopg.connect(environment.conninfo().get_secret_value()).close()
 
 
-def test_a_given_server_whose_roles_are_anothers_is_refused_and_keeps_its_passwords(
+def test_a_given_server_that_belongs_to_another_environment_is_refused_and_keeps_its_passwords(
     environment: Environment, provider: ProviderEnvironment
 ) -> None:
     handler, mine = DatabaseHandler(), given_inputs(environment)
     handler.apply(provider, mine, None)
-    other = SecretStr("YW5vdGhlciBrZXkgb2YgMzIgYnl0ZXMgb3Igc28uLi4")
+    other = given_inputs(environment, SecretStr("YW5vdGhlciBrZXkgb2YgMzIgYnl0ZXMgb3Igc28uLi4"))
 
-    for theirs in (
-        given_inputs(environment, other),
-        {**given_inputs(environment, other), "app": "elsewhere"},
-    ):
-        with pytest.raises(PolicyError, match="role sdk is there, and its password is not"):
-            handler.apply(provider, theirs, None)
+    with pytest.raises(PolicyError, match=f"belongs to environment local with database {environment.app}"):
+        handler.apply(ProviderEnvironment("prd", provider.root), other, None)
+    with pytest.raises(PolicyError, match=f"belongs to environment local with database {environment.app}"):
+        handler.apply(provider, {**other, "app": "elsewhere"}, None)
 
     psycopg.connect(environment.conninfo().get_secret_value()).close()
-    # The same environment with a new key says what the old one was.
-    handler.apply(provider, given_inputs(environment, other), mine)
-    handler.apply(provider, mine, given_inputs(environment, other))
 
 
 class NoDatabase:

@@ -67,13 +67,20 @@ def _existing(manifest: Manifest, path: Path, target: Path) -> Lock:
 
 
 def _refuse_bound(project: Project, environment: str, release: str) -> None:
-    with open_session(project, environment) as session:
-        bound = next((b for b in session.ledger.bindings() if b.release == release), None)
-    if bound:
-        raise PolicyError(
-            f"{release} is in the ledger of {environment}, and a release never changes",
-            remedy="give the new combination a tag of its own",
-        )
+    """Raise PolicyError where a ledger knows the tag: of this environment, or another that is on this machine."""
+    here = [name for name in project.environments if _was_up(project, name) or name == environment]
+    for name in here:
+        with open_session(project, name) as session:
+            bound = next((b for b in session.ledger.bindings(retired=True) if b.release == release), None)
+        if bound:
+            raise PolicyError(
+                f"{release} is in the ledger of {name}, and a release never changes",
+                remedy="give the new combination a tag of its own",
+            )
+
+
+def _was_up(project: Project, environment: str) -> bool:
+    return (project.environment_folder(environment) / "env" / "operator.env").exists()
 
 
 def release_code(project: Project, commit: str, report: Report = silent) -> ReleaseCode:

@@ -17,8 +17,10 @@ from mlops_sdk.release.lock_file import write_lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.attest import attest, read_attestation, write_attestation
 from mlops_sdk.rollout.blocks import block, unblock
+from mlops_sdk.rollout.deploy import deploy, plan_deploy
+from mlops_sdk.rollout.locking import lock_manifest
 from mlops_sdk.rollout.promote import check_models, find_candidate, promote
-from mlops_sdk.rollout.session import Session
+from mlops_sdk.rollout.session import Session, open_session
 from mlops_sdk.runtime.settings import EnvironmentSettings, OperatorSettings
 from mlops_sdk.state import Forked, State
 from tests.support.environment import MASTER_KEY, Environment
@@ -281,3 +283,36 @@ def test_a_model_of_the_targets_registry_must_be_the_one_that_was_locked(
         check_models(session, lock_of(version=99))
     with pytest.raises(PolicyError, match="the registry of prd has no other version"):
         check_models(session, lock_of(name="other"))
+
+
+def test_a_lock_is_made_again_only_while_no_environment_of_this_machine_knows_its_tag(
+    source: Source, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "stacks" / "releases" / "v0.0.1.yaml"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("schema: 1\nrelease: v0.0.1\ncode: {ref: HEAD}\n")
+    write_lock(manifest.with_name("v0.0.1.lock.yaml"), source.first)
+
+    with pytest.raises(PolicyError, match=r"v0\.0\.1 is in the ledger of local"):
+        lock_manifest(source.project, "prd", manifest, update=True)
+
+
+def test_a_shell_with_the_variables_of_another_environment_opens_none(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLOPS_ENVIRONMENT", "prd")
+    with (
+        pytest.raises(InputError, match="MLOPS_ENVIRONMENT of this shell is prd"),
+        open_session(source.project, "local"),
+    ):
+        pass
+
+
+def test_a_candidate_is_not_deployed_to_production_by_hand_either(source: Source, tmp_path: Path) -> None:
+    manifest = tmp_path / "v0.0.4-rc1.yaml"
+    manifest.write_text("schema: 1\nrelease: v0.0.4-rc1\ncode: {ref: HEAD}\n")
+
+    for command in (plan_deploy, deploy):
+        with pytest.raises(PolicyError, match=r"v0\.0\.4-rc1 is a candidate, and none goes to prd"):
+            command(source.project, "prd", manifest)
+    assert not (tmp_path / "v0.0.4-rc1.lock.yaml").exists()

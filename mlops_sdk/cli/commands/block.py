@@ -4,12 +4,17 @@ from typing import Annotated
 
 import typer
 
+from mlops_sdk.cli.completion import releases
 from mlops_sdk.cli.options import EnvironmentOption, Form, Output, Reason
 from mlops_sdk.cli.output import emit, say
 
 ReleaseName = Annotated[
     str,
-    typer.Argument(help="A tag, a digest, an address, or the file of a manifest or lock.", metavar="RELEASE"),
+    typer.Argument(
+        help="A tag, a digest, an address, or the file of a manifest or lock.",
+        metavar="RELEASE",
+        autocompletion=releases,
+    ),
 ]
 
 

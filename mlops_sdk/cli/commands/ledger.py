@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mlops_sdk.cli.completion import releases
 from mlops_sdk.cli.options import Environment, Form, Output
 from mlops_sdk.cli.output import emit, say
 
@@ -40,7 +41,12 @@ def verify(
 def attest(
     environment: Environment,
     release: Annotated[
-        str, typer.Argument(help="A tag, a digest or an address; default: the live one.", metavar="RELEASE")
+        str,
+        typer.Argument(
+            help="A tag, a digest or an address; default: the live one.",
+            metavar="RELEASE",
+            autocompletion=releases,
+        ),
     ] = "",
     out: Annotated[Path | None, typer.Option("--out", help="Write it to this file.", metavar="FILE")] = None,
     output: Output = Form.table,

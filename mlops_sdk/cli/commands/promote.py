@@ -5,17 +5,28 @@ from typing import Annotated
 
 import typer
 
+from mlops_sdk.cli.completion import environments, releases
 from mlops_sdk.cli.options import AllowPlatformChanges, EndBlockers, Form, Output, Quiet, Reason, TimeoutS
-from mlops_sdk.cli.output import emit, reporter, say
+from mlops_sdk.cli.output import emit, say
+from mlops_sdk.cli.progress import reporter
 
 
 def promote(
-    source: Annotated[str, typer.Argument(help="The environment that verified it.", metavar="SOURCE")],
-    target: Annotated[str, typer.Argument(help="The next environment.", metavar="TARGET")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="The environment that verified it.", metavar="SOURCE", autocompletion=environments
+        ),
+    ],
+    target: Annotated[
+        str, typer.Argument(help="The next environment.", metavar="TARGET", autocompletion=environments)
+    ],
     release: Annotated[
         str,
         typer.Argument(
-            help="A tag, digest or address of SOURCE; default: what is live there.", metavar="RELEASE"
+            help="A tag, digest or address of SOURCE; default: what is live there.",
+            metavar="RELEASE",
+            autocompletion=releases,
         ),
     ] = "",
     attestation: Annotated[

@@ -6,7 +6,7 @@ The only resource that connects as an administrator: of its own server, with the
 
 from typing import TYPE_CHECKING
 
-from mlops_sdk.errors import AuthError, PolicyError
+from mlops_sdk.errors import AuthError, InputError, PolicyError
 from mlops_sdk.provider.handler import Environment, Handler
 from mlops_sdk.provider.values import Plain
 
@@ -71,13 +71,22 @@ class DatabaseHandler(Handler):
 
 
 def _admin(inputs: Plain, key: "SecretStr", database: str = "postgres") -> "SecretStr":
+    import psycopg
     from psycopg.conninfo import make_conninfo
     from pydantic import SecretStr
 
     from mlops_sdk.runtime.passwords import derive
 
     if inputs.get("adminUrl"):
-        return SecretStr(make_conninfo(str(inputs["adminUrl"]), dbname=database))
+        try:
+            return SecretStr(make_conninfo(str(inputs["adminUrl"]), dbname=database))
+        except psycopg.Error:
+            # `from None`: the original error quotes the URL.
+            raise InputError(
+                "the administrator's URL is none that Postgres understands",
+                where="stack config mlops-sdk:postgresUrl",
+                remedy="escape what is no letter or digit in user and password, as in %40 for @",
+            ) from None
     password = derive(key, SUPERUSER).get_secret_value()
     return SecretStr(
         make_conninfo(

@@ -15,6 +15,7 @@ from mlops_sdk.release.attestation import Attestation
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.lock_file import lock_path, read_lock
 from mlops_sdk.release.project import Project
+from mlops_sdk.release.tag import parse_tag
 from mlops_sdk.rollout.apply import Run
 from mlops_sdk.rollout.asking import ask_facts
 from mlops_sdk.rollout.attest import attested, read_attestation, require_head
@@ -115,10 +116,11 @@ def find_candidate(
 
 def _from_ledger(session: Session, release: str, passed: Attestation | None, where: str) -> Candidate:
     ledger = session.ledger
+    if passed:
+        require_head(ledger, passed, where=where)
     lock = ledger.lock(named_digest(ledger, release or session.environment))
     if passed:
         require_digest(passed, lock, where=where)
-        require_head(ledger, passed, where=where)
     try:
         found = attested(ledger, lock)
     except PolicyError as error:
@@ -130,7 +132,8 @@ def _from_ledger(session: Session, release: str, passed: Attestation | None, whe
 def _from_files(project: Project, release: str, passed: Attestation, where: str) -> Candidate:
     if release and release not in (passed.release, passed.digest):
         raise PolicyError(f"the attestation is of {passed.release}, not {release}", where=where)
-    lock = read_lock(lock_path(project.root / "stacks" / "releases" / f"{passed.release}.yaml"))
+    tag = parse_tag(passed.release, project.scheme)
+    lock = read_lock(lock_path(project.root / "stacks" / "releases" / f"{tag}.yaml"))
     require_digest(passed, lock, where=where)
     return Candidate(lock, passed)
 

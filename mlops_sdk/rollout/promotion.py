@@ -60,7 +60,7 @@ def refusal(standing: Standing, release: str, environment: str) -> MlopsError | 
     return PolicyError(
         f"{release} may not be promoted: {what}{why}",
         where=environment,
-        remedy=f"look at `mlops history {environment} --all`; once that is mended, verify it there again",
+        remedy=f"`mlops history {environment} --all` says more; then `mlops verify {environment} {release}`",
     )
 
 

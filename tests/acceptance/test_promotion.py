@@ -39,6 +39,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
             f"  mlops-sdk:prefectUrl: {shared['PREFECT_API_URL']}\n"
         )
         shutil.copytree(TINY, clone.root / "pipelines" / "tiny", ignore=shutil.ignore_patterns("__pycache__"))
+        _add_a_derived_table(clone.root / "pipelines" / "tiny")
         (clone.root / MANIFEST).write_text(
             "schema: 1\nrelease: v0.0.1\ncode: {ref: HEAD}\nstate: pipelines.tiny.tables:STATE\n"
             "service: pipelines.tiny.service:create_app\n"
@@ -57,6 +58,20 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
             yield clone
         finally:
             clone.run("down", "prd", "--delete-data", "--yes")
+
+
+def _add_a_derived_table(package: Path) -> None:
+    (package / "build.py").write_text(
+        "def greetings(context):\n    yield [{'language': 'en', 'words': 'hello'}]\n"
+    )
+    tables = package / "tables.py"
+    text = tables.read_text().replace("import Forked", "import Derived, Forked")
+    declared = (
+        'greetings = Table(\n    "greetings",\n    _metadata,\n    Column("language", Text, primary_key=True),\n'
+        '    Column("words", Text, nullable=False),\n)\n'
+        'STATE = State(Derived(greetings, builder="pipelines.tiny.build:greetings"), '
+    )
+    tables.write_text(text.replace("STATE = State(", declared))
 
 
 def variables(clone: Clone, environment: str) -> dict[str, str]:
@@ -118,8 +133,11 @@ def test_a_verified_release_is_promoted_with_its_digest_and_tables_of_its_own(tw
     file = two.root / "v0.0.1.json"
     two.run("ledger", "attest", "local", "v0.0.1", "--out", str(file))
 
-    outcome = two.json("promote", "local", "prd", "--attestation", str(file), "-m", "it went well")
+    done = two.run("promote", "local", "prd", "--attestation", str(file), "-m", "it went well", "-o", "json")
 
+    outcome = json.loads(done.stdout)
+    assert done.stderr.index("build table greetings") < done.stderr.index("verify v0.0.1")
+    assert "sealed p_greetings_" in done.stderr
     assert (outcome["release"], outcome["digest"], outcome["changed"]) == ("v0.0.1", digest(two), True)
     assert counted(two, "local", "GET").json() == {"n": 1}
     answer = counted(two, "prd", "GET")

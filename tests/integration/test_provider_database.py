@@ -8,7 +8,14 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
-from mlops_sdk.errors import LeaseHeldError, MovedError, NotFoundError, PolicyError, UnreachableError
+from mlops_sdk.errors import (
+    InputError,
+    LeaseHeldError,
+    MovedError,
+    NotFoundError,
+    PolicyError,
+    UnreachableError,
+)
 from mlops_sdk.ledger.lease import Holder, Lease
 from mlops_sdk.platform.supervisor import ProgramStatus
 from mlops_sdk.provider.database import DatabaseHandler
@@ -205,6 +212,16 @@ def test_a_given_server_that_belongs_to_another_environment_is_refused_and_keeps
         handler.apply(provider, {**other, "app": "elsewhere"}, None)
 
     psycopg.connect(environment.conninfo().get_secret_value()).close()
+
+
+def test_an_administrators_url_that_cannot_be_read_is_not_quoted(
+    environment: Environment, provider: ProviderEnvironment
+) -> None:
+    wrong = {**given_inputs(environment), "adminUrl": "postgresql://admin:hidden%zz@127.0.0.1:9"}
+    with pytest.raises(InputError, match="none that Postgres understands") as caught:
+        DatabaseHandler().apply(provider, wrong, None)
+    assert "hidden" not in str(caught.value)
+    assert caught.value.__cause__ is None
 
 
 class NoDatabase:

@@ -1,5 +1,6 @@
 """`mlops verify ENV [RELEASE]`: look at a release again, long after it was deployed."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +21,10 @@ def verify(
             autocompletion=releases,
         ),
     ] = "",
+    attestation: Annotated[
+        Path | None,
+        typer.Option("--attestation", help="Write an attestation to this file if it passes.", metavar="FILE"),
+    ] = None,
     output: Output = Form.table,
     quiet: Quiet = False,
     timeout_s: TimeoutS = 600.0,
@@ -30,9 +35,13 @@ def verify(
     does not choose it. Ends with 1 when a gate fails, with 23 when there is too little to judge by.
     """
     from mlops_sdk.release.project import load_project
+    from mlops_sdk.rollout.attest import attest, write_attestation
     from mlops_sdk.rollout.reverify import reverify
 
-    found = reverify(load_project(), environment, release, report=reporter(quiet=quiet), timeout_s=timeout_s)
+    project = load_project()
+    found = reverify(project, environment, release, report=reporter(quiet=quiet), timeout_s=timeout_s)
+    if attestation is not None and found["ok"]:
+        write_attestation(attestation, attest(project, environment, found["digest"]))
 
     def show() -> None:
         word = "verified" if found["ok"] else "withdrawn: it does not pass its gates any more"

@@ -11,6 +11,7 @@ import pulumi
 import pulumi.runtime
 import pytest
 
+import infra.settings
 from infra.given import Given, PostgresServer, http_url, postgres_server, prefect_url
 from infra.kinds import local
 from infra.settings import Ports, Settings, read_settings
@@ -288,6 +289,22 @@ def test_the_settings_take_what_config_gives() -> None:
         "http://flows.example/api",
     )
     assert (settings.database_host, settings.database_port) == ("db.example", 6000)
+
+
+def test_a_registry_of_the_project_is_that_of_an_environment_which_is_given_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    facts = Project(root=Path("/p"), app="app", registry_uri="http://all.example")
+    monkeypatch.setattr(infra.settings, "load_project", lambda _: facts)
+    base = {"kind": "local", "masterKey": "x", "ports": PORTS.model_dump_json()}
+    for own, expected in (
+        ({}, "http://all.example"),
+        ({"mlflowUrl": "http://own.example"}, "http://own.example"),
+    ):
+        pulumi.runtime.set_mocks(Declared(), project="mlops-sdk", stack="local", preview=False)
+        config = {f"mlops-sdk:{key}": value for key, value in {**base, **own}.items()}
+        pulumi.runtime.set_all_config(config, ["mlops-sdk:masterKey"])
+        assert read_settings().given.mlflow == expected
 
 
 @pytest.mark.parametrize(

@@ -155,3 +155,7 @@ def test_promoting_what_is_live_is_no_change_whatever_became_of_it_in_the_source
     done = two.run("promote", "local", "prd")
 
     assert done.stdout == "v0.0.1 is live in prd: no change\n"
+
+
+def test_after_a_promotion_a_bare_pulumi_preview_of_the_target_changes_nothing(two: Clone) -> None:
+    two.shell('eval "$(.venv/bin/mlops stack env prd)"; pulumi preview -s prd --expect-no-changes')

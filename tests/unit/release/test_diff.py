@@ -43,7 +43,8 @@ def test_a_model_bump_is_the_model_and_the_tables_that_it_builds_through_their_u
     old = make_lock(tables=tables, models={"e": model(1, D[1])})
     new = make_lock(tables=tables, models={"e": model(2, D[2], signature={"inputs": []})})
     found = diff(old, new)
-    assert found.models == (ModelChange("e", "changed", "movie-embedder", 1, 2, D[1], D[2], True),)
+    change = ModelChange("e", "changed", "movie-embedder", 1, 2, D[1], D[2], True, ("a signature came",))
+    assert found.models == (change,)
     assert found.tables == (
         TableChange("content", "changed", "derived", ("model e",)),
         TableChange("similar", "changed", "derived", ("table content",)),

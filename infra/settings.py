@@ -28,6 +28,7 @@ class Ports(Value):
     mlflow: int = Field(ge=1, le=65535)
     prefect: int = Field(ge=1, le=65535)
     router: int = Field(ge=1, le=65535)
+    agent: int = Field(ge=1, le=65535)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ Of a part that stack config gives by its URL no process is made.
 import pulumi
 
 from infra import naming
+from infra.components.agent import Agent
 from infra.components.database_server import DatabaseServer
 from infra.components.environment_files import EnvironmentFiles
-from infra.components.follower import Follower
 from infra.components.orchestrator import Orchestrator
 from infra.components.registry import Registry
 from infra.components.release import Release
@@ -23,7 +23,7 @@ def assemble(settings: Settings) -> None:
     files = EnvironmentFiles("env", settings, _after(database))
     registries = [] if settings.given.mlflow else [Registry("mlflow", settings, _after(database))]
     orchestrator = Orchestrator("prefect", settings)
-    follower = Follower("follower", settings, files, _after(files))
+    agent = Agent("agent", settings, files, _after(files))
     router = Router("router", settings)
     events = Queue("events", queue=naming.EVENTS_QUEUE, opts=_after(files))
     releases = [
@@ -34,7 +34,7 @@ def assemble(settings: Settings) -> None:
         "live",
         digest=live.digest if live else None,
         port=live.service_port if live else None,
-        opts=_after(database, files, *registries, orchestrator, follower, router, events, *releases),
+        opts=_after(database, files, *registries, orchestrator, agent, router, events, *releases),
     )
 
 

@@ -6,6 +6,7 @@ import typer
 
 from mlops_sdk import __version__
 from mlops_sdk.cli.commands import (
+    agent,
     at,
     block,
     deploy,
@@ -77,3 +78,4 @@ app.add_typer(stack.app, name="stack")
 app.add_typer(lease.app, name="lease")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(tag.app, name="tag")
+app.add_typer(agent.app, name="agent")

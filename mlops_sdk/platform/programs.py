@@ -20,7 +20,7 @@ MLFLOW = "mlflow"
 PREFECT_SERVER = "prefect-server"
 PREFECT_WORKER = "prefect-worker"
 ROUTER = "router"
-FOLLOWER = "follower"
+AGENT = "agent"
 
 
 def service_name(digest: str) -> str:
@@ -130,14 +130,14 @@ def prefect_worker(place: Place, *, api_url: str, pool: str) -> Program:
     )
 
 
-def follower(place: Place, *, env_files: tuple[Path, ...]) -> Program:
-    """The background carry of forked tables. `env_files` hold the environment and the operator layer."""
+def agent(place: Place, *, environment: str, port: int) -> Program:
+    """The background duties and the web page. It reads the environment's files itself, as a deployer does."""
     return Program(
-        name=FOLLOWER,
-        command=place.module("mlops_sdk.state.follow"),
-        directory=place.environment_folder,
-        env_files=env_files,
+        name=AGENT,
+        command=place.module("mlops_sdk.cli", "agent", "serve", environment, "--port", str(port)),
+        directory=place.project_root,
         environment=place.variables(),
+        readiness=Readiness.http(port, "/livez"),
     )
 
 

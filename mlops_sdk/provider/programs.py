@@ -4,7 +4,7 @@ from mlops_sdk.platform.postgres import PASSWORD_KEY as POSTGRES_PASSWORD_KEY
 from mlops_sdk.platform.postgres import SUPERUSER
 from mlops_sdk.platform.programs import (
     Place,
-    follower,
+    agent,
     mlflow,
     postgres,
     prefect_server,
@@ -18,7 +18,7 @@ __all__ = [
     "POSTGRES_PASSWORD_KEY",
     "SUPERUSER",
     "Place",
-    "follower",
+    "agent",
     "mlflow",
     "postgres",
     "prefect_server",

@@ -46,9 +46,12 @@ class Session:
         """The environment's folder on this machine."""
         return self.project.environment_folder(self.environment)
 
-    def acquire_lease(self) -> Lease:
-        """Take the environment's lease, after ending an engine that a dead predecessor left. Raises LeaseHeldError."""
-        lease = Lease.acquire(self.operator.operator_url, self.environment, Holder.this_process())
+    def acquire_lease(self, who: str | None = None) -> Lease:
+        """Take the environment's lease, after ending an engine that a dead predecessor left. Raises LeaseHeldError.
+
+        `who` is the login name unless given.
+        """
+        lease = Lease.acquire(self.operator.operator_url, self.environment, Holder.this_process(who))
         if lease.predecessor:
             self.report(
                 Note(f"took over from {lease.predecessor.who} (pid {lease.predecessor.pid}), who is gone")

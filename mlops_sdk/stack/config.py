@@ -17,7 +17,7 @@ from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.value import Value
 
 PROJECT = "mlops-sdk"
-PORTS = ("postgres", "mlflow", "prefect", "router")
+PORTS = ("postgres", "mlflow", "prefect", "router", "agent")
 POSTGRES_URL = "postgresUrl"
 
 
@@ -148,6 +148,11 @@ def taken_ports(document: Mapping[str, Any]) -> set[int]:
     """The ports of 127.0.0.1 that belong to the environment of this config, whether anybody listens or not."""
     ports = [port for port in plain(_value(document, "ports") or {}).values() if isinstance(port, int)]
     return {*ports, *(section.service_port for section in releases_of(document))}
+
+
+def ports_of(document: Mapping[str, Any]) -> dict[str, int]:
+    """The ports by server, as far as the config has them: an earlier version knew fewer servers."""
+    return {name: int(port) for name, port in plain(_value(document, "ports") or {}).items() if port}
 
 
 def cause_of(document: Mapping[str, Any]) -> str:

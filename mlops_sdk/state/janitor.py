@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from mlops_sdk.ledger.bindings import require_binding
 from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction, is_retriable
+from mlops_sdk.ledger.lease import require_unheld
 from mlops_sdk.ledger.store import append, lock_pointer
 from mlops_sdk.state.build import drop_build_role, end_dead_builders
 from mlops_sdk.state.fork import staging_schema
@@ -61,6 +62,7 @@ class _Run:
     lease: LeaseToken | None
     actor: str
     cause: str
+    gives_way: bool
 
 
 def preview(conninfo: SecretStr, environment: str) -> Collected:
@@ -73,16 +75,23 @@ def preview(conninfo: SecretStr, environment: str) -> Collected:
 
 
 def collect(
-    conninfo: SecretStr, environment: str, *, lease: LeaseToken | None, actor: str = "", cause: str = ""
+    conninfo: SecretStr,
+    environment: str,
+    *,
+    lease: LeaseToken | None,
+    actor: str = "",
+    cause: str = "",
+    gives_way: bool = False,
 ) -> Collected:
     """Drop what `keeping.sweep` says; idempotent. What somebody still uses is left, with a sentence that says why.
 
     `cause` is that of the stack config which no longer names the releases: applying it again is then no
-    stranger's.
+    stranger's. With `gives_way`, for one without a lease, it stops before the next drop when somebody deploys, and
+    raises LeaseHeldError.
     """
     dropped: list[Dropped] = []
     with connect(conninfo, f"mlops janitor {environment}") as conn:
-        run = _Run(conn, environment, lease, actor, cause)
+        run = _Run(conn, environment, lease, actor, cause, gives_way)
         wanted = sweep(read_inventory(conn, environment))
         left = list(wanted.left)
         for item in wanted.drops:
@@ -111,6 +120,8 @@ def _why_not(error: psycopg.Error) -> str:
 def _drop(run: _Run, item: Item) -> Dropped | None:
     """Drop one thing inside a control transaction; None when somebody holds it or has begun to want it."""
     conn, values = run.conn, {"env": run.environment, "key": item.key}
+    if run.gives_way:
+        require_unheld(conn, run.environment)
     if item.kind == "release":
         lock_pointer(conn, run.environment)
         held = conn.execute(query("janitor", "hold_release"), values).fetchone()

@@ -21,7 +21,7 @@ from mlops_sdk.runtime.passwords import derive
 from mlops_sdk.stack.config import ReleaseSection
 from tests.support.environment import MASTER_KEY
 
-PORTS = Ports(postgres=21001, mlflow=21002, prefect=21003, router=21004)
+PORTS = Ports(postgres=21001, mlflow=21002, prefect=21003, router=21004, agent=21005)
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ ALL = (
     programs.mlflow(PLACE, port=2, env_file=SECRETS),
     programs.prefect_server(PLACE, port=3),
     programs.prefect_worker(PLACE, api_url="http://127.0.0.1:3/api", pool="mlops"),
-    programs.follower(PLACE, env_files=(SECRETS,)),
+    programs.agent(PLACE, environment="local", port=6),
     programs.router(PLACE, port=4),
     programs.service(
         name="service-0123456789ab",

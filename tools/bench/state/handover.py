@@ -16,8 +16,9 @@ import psycopg
 from psycopg import sql
 from pydantic import SecretStr
 
+from mlops_sdk.ledger.database import connect
 from mlops_sdk.release.binding import Binding
-from mlops_sdk.state.follow import follow
+from mlops_sdk.state.follow import follow_once
 from tools.bench.figures import Bar, Figure
 from tools.bench.state.releases import ENVIRONMENT, Releases, forked
 from tools.bench.state.server import Server, database
@@ -159,7 +160,11 @@ def _following(releases: Releases) -> Iterator[None]:
 
 
 def _follow(conninfo: str, stop: Any) -> None:
-    follow(SecretStr(conninfo), ENVIRONMENT, stop)
+    """As the agent's duty `catch-up` does: every second, and at once where there is a backlog."""
+    with connect(SecretStr(conninfo), "follow") as conn:
+        while not stop.is_set():
+            waiting = follow_once(conn, ENVIRONMENT)
+            stop.wait(0 if any(waiting.values()) else 1.0)
 
 
 @contextlib.contextmanager

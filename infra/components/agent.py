@@ -1,4 +1,4 @@
-"""The follower: carries what the live release writes to every kept release, all the time."""
+"""The agent: the environment's background duties, and its web page."""
 
 import pulumi
 
@@ -9,8 +9,8 @@ from mlops_sdk.provider import programs
 from mlops_sdk.provider.resources import Process
 
 
-class Follower(pulumi.ComponentResource):
-    """One process, with the operator's variables: it writes as role `sdk_carry` and decides nothing."""
+class Agent(pulumi.ComponentResource):
+    """One process, with what a deployer may; it never decides what is live."""
 
     def __init__(
         self,
@@ -19,16 +19,15 @@ class Follower(pulumi.ComponentResource):
         files: EnvironmentFiles,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("mlops-sdk:local:Follower", name, None, opts)
+        super().__init__("mlops-sdk:local:Agent", name, None, opts)
         Process(
             name,
-            program=programs.follower(
+            program=programs.agent(
                 naming.place(settings.project, settings.environment),
-                env_files=(
-                    naming.env_file(settings.folder, "environment"),
-                    naming.env_file(settings.folder, "operator"),
-                ),
+                environment=settings.environment,
+                port=settings.ports.agent,
             ),
+            # It has read them when it began.
             triggers=[files.environment.digest, files.operator.digest],
             opts=pulumi.ResourceOptions(parent=self),
         )

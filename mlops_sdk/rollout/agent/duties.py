@@ -1,0 +1,30 @@
+"""Which duties the agent has. A new one is a line here; each is also `mlops agent run DUTY ENV`."""
+
+from mlops_sdk.errors import NotFoundError
+from mlops_sdk.rollout.agent.catch_up import catch_up
+from mlops_sdk.rollout.agent.collect import collect
+from mlops_sdk.rollout.agent.duty import Duty
+from mlops_sdk.rollout.agent.turn_back import PATIENCE_S, TurnBack
+
+
+def all_duties(*, patience_s: float = PATIENCE_S) -> tuple[Duty, ...]:
+    """Return every duty, in the order in which they are shown; `patience_s` is `TurnBack`'s."""
+    return (
+        Duty("catch-up", "carries what the live release writes to every kept release", 1, catch_up),
+        Duty(
+            "turn-back",
+            "takes back what a deploy that was cut off has introduced, once its lease ran out",
+            5,
+            TurnBack(patience_s),
+            longest_pause_s=600,
+        ),
+        Duty("gc", "drops tables and roles of releases that nothing needs any more", 300, collect),
+    )
+
+
+def duty_named(name: str) -> Duty:
+    """Return a duty for a person who wants it done now. Raises NotFoundError with the names there are."""
+    duties = {duty.name: duty for duty in all_duties(patience_s=0)}
+    if name not in duties:
+        raise NotFoundError(f"the agent has no duty {name!r}", remedy=f"one of {', '.join(duties)}")
+    return duties[name]

@@ -20,6 +20,8 @@ pytest_plugins = [
     "tests.support.films",
     "tests.support.small_stack",
     "tests.support.soak",
+    "tests.support.page",
+    "tests.support.chromium",
 ]
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from mlops_sdk.errors import MlopsError
+from mlops_sdk.errors import MlopsError, NotFoundError
 from mlops_sdk.ledger.address import Address, Head
 from mlops_sdk.ledger.bindings import read_bindings, read_lock
 from mlops_sdk.ledger.database import Connection
@@ -75,6 +75,7 @@ class Seen:
 
     environment: str
     at: datetime
+    is_up: bool = True  # whether `mlops up` has ever made it on this machine
     problems: tuple[Problem, ...] = ()
     addresses: Mapping[str, str] = field(default_factory=dict)
     processes: tuple[ProgramStatus, ...] = ()
@@ -109,6 +110,8 @@ class Looker:
         try:
             with open_session(self.project, environment) as session:
                 return self._ask(session, now)
+        except NotFoundError as error:
+            return Seen(environment, now, is_up=False, problems=(Problem(error.what, error.remedy),))
         except MlopsError as error:
             return Seen(environment, now, problems=(Problem.of(error),))
 

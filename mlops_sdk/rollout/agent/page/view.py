@@ -117,6 +117,8 @@ class EnvironmentView:
     """The page of one environment. What only Postgres knows is empty or None while it is away."""
 
     name: str
+    known: bool
+    title: str
     tone: Tone
     word: str
     live: str
@@ -140,7 +142,8 @@ class EnvironmentView:
 
     def card(self) -> Card:
         """The environment as it stands beside the others."""
-        note = self.problems[0].what if self.problems else ("on hold" if self.hold else "")
+        first = self.problems[0] if self.problems else Problem("on hold" if self.hold else "")
+        note = first.remedy if self.tone == "none" else first.what
         return Card(self.name, self.tone, self.word, self.live, self.since, note)
 
 
@@ -154,6 +157,8 @@ def environment_view(seen: Seen, duties: Sequence[DutyState] = ()) -> Environmen
     binding = _binding(found, found.pointer.digest) if found else None
     return EnvironmentView(
         name=name,
+        known=found is not None,
+        title=binding.release if binding else "Nothing is live" if found or not seen.is_up else "Not known",
         tone=tone,
         word=word,
         live=binding.release if binding else "",
@@ -172,12 +177,18 @@ def environment_view(seen: Seen, duties: Sequence[DutyState] = ()) -> Environmen
         kept=tuple(_kept(found)) if found else (),
         timeline=timeline(found, seen.at) if found else (),
         comparable=tuple(b.release for b in reversed(found.bindings)) if found else (),
-        links=tuple((key, address) for key, address in seen.addresses.items() if address.startswith("http")),
+        links=tuple(
+            (key, address)
+            for key, address in seen.addresses.items()
+            if address.startswith("http") and key != "page"  # which this is
+        ),
         processes=tuple((p.name, p.state, str(p.pid or "-")) for p in seen.processes),
     )
 
 
 def _verdict(seen: Seen, problems: Sequence[Problem]) -> tuple[Tone, str]:
+    if not seen.is_up:
+        return "none", "not on this machine"
     if seen.recorded is None:
         return "bad", "not known"
     if seen.recorded.pointer.digest is None:
@@ -195,7 +206,7 @@ def _duty_problems(duties: Sequence[DutyState], environment: str) -> list[Proble
     failing = [
         Problem(
             f"duty {duty.name} fails: {duty.error}",
-            f"the log of `mlops status {environment}`'s agent says more",
+            f"its log: .mlops/{environment}/logs/agent.log",
         )
         for duty in duties
         if duty.failures > 1  # once may be a server that starts anew
@@ -206,7 +217,7 @@ def _duty_problems(duties: Sequence[DutyState], environment: str) -> list[Proble
 def _checks(seen: Seen) -> list[Check]:
     """Intended against observed."""
     found, name = seen.recorded, seen.environment
-    up = f"mlops up {name}"
+    up = f"`mlops up {name}` starts what is down"
     checks: list[Check] = []
     binding = _binding(found, found.pointer.digest) if found else None
     if found and binding:
@@ -241,7 +252,7 @@ def _came_to_its_end(found: Recorded, name: str) -> Check:
     if found.held and found.held.in_force:
         return Check("last command", True, wanted, f"{cut_off.intent} of {cut_off.release} is under way")
     seen = f"{cut_off.intent} of {cut_off.release} (entry #{cut_off.n}) was cut off"
-    return Check("last command", False, wanted, seen, how_to_go_on(name, cut_off))
+    return Check("last command", False, wanted, seen, f"`{how_to_go_on(name, cut_off)}` goes on with it")
 
 
 def _back(found: Recorded, name: str) -> Back | None:

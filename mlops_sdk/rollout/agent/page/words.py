@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 @dataclass(frozen=True)
 class Moment:
-    """A time: for machines, for people, and how long ago it was."""
+    """A time: for machines, for people, how long ago it was, and how long that is."""
 
     iso: str
     text: str
     ago: str
+    passed: str
 
 
 def moment(time: datetime, now: datetime) -> Moment:
@@ -20,6 +21,7 @@ def moment(time: datetime, now: datetime) -> Moment:
         iso=utc.isoformat(timespec="seconds").replace("+00:00", "Z"),
         text=f"{utc:%Y-%m-%d %H:%M:%S} UTC",
         ago=ago(now - time),
+        passed=spell(now - time) if now - time >= timedelta(minutes=1) else "less than a minute",
     )
 
 

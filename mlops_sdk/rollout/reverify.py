@@ -37,7 +37,7 @@ def reverify(
     """
     with open_session(project, environment, report) as session:
         lock, binding = _kept(session, release)
-        found = _look(session, lock, binding, deadline=time.monotonic() + timeout_s)
+        found = look_again(session, lock, binding, deadline=time.monotonic() + timeout_s)
         for check in found.checks:
             report(Note(f"{check.word:<4} {check.name}: {check.detail}"))
         if found.pending and not found.failed:
@@ -50,13 +50,13 @@ def reverify(
     return {"environment": environment, **found.document(), "entry": entry.n}
 
 
-def record_verification(session: Session, found: Verification) -> Entry:
-    """Append what was found: `verified`, or `withdrawn` with what failed as its reason."""
+def record_verification(session: Session, found: Verification, *, actor: str | None = None) -> Entry:
+    """Append what was found: `verified`, or `withdrawn` with what failed as its reason. `actor`: else who runs this."""
     return session.ledger.record(
         "verified" if found.ok else "withdrawn",
         lease=None,
         digest=found.digest,
-        actor=Holder.this_process().who,
+        actor=actor or Holder.this_process().who,
         reason=sentence(found.failed)[:500],
         details={"checks": [check.document() for check in found.checks]},
     )
@@ -75,7 +75,12 @@ def _kept(session: Session, release: str) -> tuple[Lock, Binding]:
     return session.ledger.lock(digest), binding
 
 
-def _look(session: Session, lock: Lock, binding: Binding, *, deadline: float) -> Verification:
+def look_again(session: Session, lock: Lock, binding: Binding, *, deadline: float) -> Verification:
+    """Ask every gate that can be asked of a release without traffic of its own; nothing is recorded.
+
+    `deadline` is a monotonic time in seconds; raises DeadlineError after it.
+    """
+
     def left_s() -> float:
         left = deadline - time.monotonic()
         if left <= 0:

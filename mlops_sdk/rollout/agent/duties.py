@@ -4,6 +4,7 @@ from mlops_sdk.errors import NotFoundError
 from mlops_sdk.rollout.agent.catch_up import catch_up
 from mlops_sdk.rollout.agent.collect import collect
 from mlops_sdk.rollout.agent.duty import Duty
+from mlops_sdk.rollout.agent.reverify import Reverify
 from mlops_sdk.rollout.agent.turn_back import PATIENCE_S, TurnBack
 
 
@@ -18,6 +19,7 @@ def all_duties(*, patience_s: float = PATIENCE_S) -> tuple[Duty, ...]:
             TurnBack(patience_s),
             longest_pause_s=600,
         ),
+        Duty("re-verify", "asks the gates of the live release again", 300, Reverify()),
         Duty("gc", "drops tables and roles of releases that nothing needs any more", 300, collect),
     )
 

@@ -1,24 +1,28 @@
 """The duty `turn-back`: takes back what a deploy that was cut off has introduced, once nobody goes on with it.
 
 It never moves what is live, and never races a person's rerun: it works under the lease, and looks again once it has
-it. What would change more than the release's own resources is left to a person.
+it. Traffic that was being shifted goes back first. What would change more than the release's own resources is left to
+a person.
 """
 
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlops_sdk.errors import LeaseHeldError, MlopsError, PolicyError
 from mlops_sdk.ledger.lease import DEFAULT_DURATION_S, Held, Lease, current
 from mlops_sdk.release.diff import diff
-from mlops_sdk.release.digest import short
 from mlops_sdk.rollout.agent.abandoned import Abandoned, find_abandoned, how_to_go_on
 from mlops_sdk.rollout.agent.duty import ACTOR, Did, Work
 from mlops_sdk.rollout.apply import Run, turn_back
+from mlops_sdk.rollout.evidence import keep_evidence
+from mlops_sdk.rollout.facts import is_own
 from mlops_sdk.rollout.plan import Intent, Plan
 from mlops_sdk.rollout.session import Session
 from mlops_sdk.state import references
+from mlops_sdk.state.shift import read_shift
+from mlops_sdk.traffic.shift import shift
 
 PATIENCE_S = DEFAULT_DURATION_S
 _RECENT = 500  # entries: more than any number of repeated commands writes
@@ -77,17 +81,42 @@ def _turn_back(session: Session, lease: Lease, found: Abandoned) -> Did:
     if look(session) != found:
         return Did(f"the deploy of {found.release} went on meanwhile")
     cause = MlopsError(f"the deploy of entry #{found.n} was cut off, and nobody went on with it")
-    if session.ledger.binding(found.digest) is None or not found.introduced:
+    binding = session.ledger.binding(found.digest)
+    evidence = keep_evidence(session, binding, (), cause.what) if binding else None
+    _give_traffic_back(session, lease, cause.what)
+    if binding is None or not found.introduced:
         session.ledger.record(
-            "failed", lease=lease.token, digest=found.digest, actor=ACTOR, reason=cause.what
+            "failed",
+            lease=lease.token,
+            digest=found.digest,
+            actor=ACTOR,
+            reason=cause.what,
+            details={"evidence": evidence.name} if evidence else {},
         )
         return Did(f"the deploy of {found.release} (entry #{found.n}) has failed; it had introduced nothing")
     references.unreference(
         session.operator.operator_url, session.environment, found.digest, lease=lease.token
     )
     _refuse_platform_changes(session, lease)
-    turn_back(_run(session, lease, found), cause)
+    turn_back(replace(_run(session, lease, found), evidence=evidence), cause)
     return Did(f"turned back {found.release} (entry #{found.n}); what was live is live as before")
+
+
+def _give_traffic_back(session: Session, lease: Lease, reason: str) -> None:
+    """Before all else: the live release gets every request, and the writes of its entities, again."""
+    with session.ledger.connect() as conn:
+        under_way = read_shift(conn, session.environment)
+    if under_way is not None:
+        shift(
+            conninfo=session.operator.operator_url,
+            environment=session.environment,
+            target=under_way.digest,
+            weight=0,
+            traffic=session.traffic,
+            lease=lease.token,
+            actor=ACTOR,
+            reason=reason,
+        )
 
 
 def _run(session: Session, lease: Lease, found: Abandoned) -> Run:
@@ -115,13 +144,8 @@ def _refuse_platform_changes(session: Session, lease: Lease) -> None:
         temporary = Path(folder) / f"Pulumi.{session.environment}.yaml"
         session.stack.config.write(session.rendered_config(), temporary)
         preview = session.stack.preview(temporary, lease_epoch=lease.token.epoch)
-    own = [short(binding.digest) for binding in session.ledger.bindings(retired=True)]
-    foreign = [
-        change
-        for change in preview.changes
-        if not any(mark in change.name for mark in own)
-        and not change.type.endswith((":Live", "pulumi:Stack"))
-    ]
+    own = [binding.digest for binding in session.ledger.bindings(retired=True)]
+    foreign = [change for change in preview.changes if not is_own(change.name, change.type, own)]
     if foreign:
         listed = "\n".join(f"  {change}" for change in foreign)
         raise PolicyError(

@@ -26,7 +26,7 @@ from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.bring_up import addresses
 from mlops_sdk.rollout.session import Session, open_session
-from mlops_sdk.rollout.verify import runs
+from mlops_sdk.rollout.verify.service import runs
 from mlops_sdk.state.sizes import ReleaseSize, read_sizes
 from mlops_sdk.traffic.port import Routes
 

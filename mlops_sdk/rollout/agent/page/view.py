@@ -240,7 +240,7 @@ def _checks(seen: Seen) -> list[Check]:
         words = f"{', '.join(down)} down" if down else "all run"
         checks.append(Check("processes", not down, f"{len(seen.processes)} run", words, up if down else ""))
     if found:
-        checks.append(_came_to_its_end(found, name))
+        checks += [_came_to_its_end(found, name), *_still_passes(found, name)]
     return checks
 
 
@@ -253,6 +253,21 @@ def _came_to_its_end(found: Recorded, name: str) -> Check:
         return Check("last command", True, wanted, f"{cut_off.intent} of {cut_off.release} is under way")
     seen = f"{cut_off.intent} of {cut_off.release} (entry #{cut_off.n}) was cut off"
     return Check("last command", False, wanted, seen, f"`{how_to_go_on(name, cut_off)}` goes on with it")
+
+
+def _still_passes(found: Recorded, name: str) -> list[Check]:
+    """What was found when the live release was verified the last time, if that is not too long ago to be seen."""
+    digest = found.pointer.digest
+    entry = next(
+        (e for e in found.entries if e.digest == digest and e.kind in ("verified", "withdrawn")), None
+    )
+    if digest is None or entry is None:
+        return []
+    if entry.kind == "verified":
+        return [Check("verification", True, "passes its gates", "passed its gates")]
+    return [
+        Check("verification", False, "passes its gates", entry.reason, f"`mlops verify {name}` looks again")
+    ]
 
 
 def _back(found: Recorded, name: str) -> Back | None:

@@ -1,0 +1,335 @@
+"""The agent's duties against a real ledger, and its process: what they do, and what they leave to a person."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import psycopg
+import pytest
+
+from mlops_sdk.errors import LeaseHeldError, MlopsError, NotFoundError, PolicyError
+from mlops_sdk.ledger.lease import Holder, Lease
+from mlops_sdk.platform.ports import free_ports
+from mlops_sdk.rollout.agent.catch_up import catch_up
+from mlops_sdk.rollout.agent.collect import collect
+from mlops_sdk.rollout.agent.duty import Did, Work
+from mlops_sdk.rollout.agent.serve import agent_port, known_states, run_once
+from mlops_sdk.rollout.agent.turn_back import TurnBack
+from mlops_sdk.rollout.progress import silent
+from mlops_sdk.rollout.session import Session, open_session
+from mlops_sdk.stack import config
+from mlops_sdk.stack.config_file import ConfigFile
+from mlops_sdk.stack.drive import Preview, Stack
+from mlops_sdk.stack.events import Change
+from mlops_sdk.state import janitor, references
+from mlops_sdk.traffic.shift import shift
+from tests.support.page import PageProject
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class StackDouble:
+    """A stack whose engine applies at once; `changes` are what a preview shows, `ups` the releases it was given."""
+
+    config: ConfigFile
+    changes: list[Change] = field(default_factory=list)
+    ups: list[list[str]] = field(default_factory=list)
+    error: MlopsError | None = None
+
+    def heal(self) -> list[str]:
+        return []
+
+    def preview(self, *_: Any, **__: Any) -> Preview:
+        return Preview(tuple(self.changes))
+
+    def up(self, *_: Any, **__: Any) -> None:
+        if self.error:
+            raise self.error
+        self.ups.append([section.release for section in config.releases_of(self.config.read())])
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A session as the agent has it, and what it works with."""
+
+    made: PageProject
+    stack: StackDouble
+    work: Work
+
+    @property
+    def session(self) -> Session:
+        return self.work.session
+
+    def kinds(self) -> list[str]:
+        """Kinds of the ledger's entries, newest first."""
+        return [entry.kind for entry in self.session.ledger.entries()]
+
+    def begin_deploy(self, tag: str, *, intent: str = "deploy") -> None:
+        """What a deployer does until it is killed: the intent, the binding, the tables, stack config."""
+        lock = self.made.releases.locks[tag]
+        details = {"intent": intent, "release": tag, "digest": lock.digest}
+        self.session.ledger.record("intent", lease=None, actor="ann", details=details)
+        if self.session.ledger.binding(lock.digest):
+            references.reference(self.made.environment.conninfo(), "local", lock.digest, lease=None)
+        else:
+            self.made.releases.prepare(tag, {"content": _one_film})
+        self.session.render_config()
+
+
+def _one_film(context: Any) -> Iterator[list[dict[str, Any]]]:
+    del context
+    yield [{"film_id": 1, "title": "film", "embedding": [1, 1.0, 0.0, 0.5]}]
+
+
+@pytest.fixture
+def agent(page_project: PageProject, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
+    """Release v0.0.1 is live; v0.0.2 is known."""
+    monkeypatch.setattr(Session, "environment_of", lambda *_: Path(".venvs/0123456789ab"))
+    page_project.lock("v0.0.1", "First", model=1)
+    page_project.lock("v0.0.2", "Second", model=2)
+    page_project.deploy("v0.0.1")
+    with open_session(page_project.project, "local", silent) as session:
+        stack = StackDouble(session.stack.config)
+        work = Work(replace(session, stack=cast(Stack, stack)), threading.Event())
+        work.session.render_config()
+        yield Agent(page_project, stack, work)
+        work.close()
+
+
+def run(duty: Callable[[Work], Did], agent: Agent) -> str:
+    """What one run of a duty came to."""
+    return duty(agent.work).what
+
+
+def test_catching_up_carries_rows_and_says_that_a_backlog_waits(agent: Agent) -> None:
+    agent.made.deploy("v0.0.2")
+    with agent.made.releases.connect("v0.0.2") as conn:
+        conn.execute("INSERT INTO users (user_id) SELECT generate_series(1, 30)")
+    did = catch_up(agent.work)
+    while did.more:
+        did = catch_up(agent.work)
+    assert did == Did("2 releases up to date")
+    schema = agent.made.releases.bind("v0.0.1").pg_schema
+    with psycopg.connect(agent.made.environment.admin.get_secret_value()) as conn:
+        count = conn.execute(f"SELECT count(*) FROM {schema}.users").fetchone()
+    assert count == (30,)
+
+
+def test_a_deploy_that_was_cut_off_is_turned_back_and_its_tables_stay(agent: Agent) -> None:
+    agent.begin_deploy("v0.0.2")
+    assert run(TurnBack(patience_s=0), agent).startswith("turned back v0.0.2")
+    digest = agent.made.releases.locks["v0.0.2"].digest
+    assert agent.session.ledger.statuses()[digest] == "unreferenced"
+    assert agent.stack.ups == [["v0.0.1"]]
+    newest = agent.session.ledger.head()
+    assert newest is not None and (newest.kind, newest.actor, newest.digest) == (
+        "turned_back",
+        "agent",
+        digest,
+    )
+    assert (agent.session.folder / "evidence" / newest.details["evidence"] / "routes.json").exists()
+    assert run(TurnBack(patience_s=0), agent) == "nothing is abandoned"
+
+
+def test_whoever_stopped_a_deploy_by_the_keyboard_has_time_to_go_on(agent: Agent) -> None:
+    agent.begin_deploy("v0.0.2")
+    duty = TurnBack(patience_s=3600)
+    assert "waits 3600 s for whoever began to deploy v0.0.2" in run(duty, agent)
+    assert "waits" in run(duty, agent)
+    assert agent.kinds()[0] != "turned_back"
+
+
+def test_traffic_that_was_being_shifted_goes_back_first(agent: Agent) -> None:
+    agent.begin_deploy("v0.0.2")
+    conninfo, digest = agent.made.environment.conninfo(), agent.made.releases.locks["v0.0.2"].digest
+    traffic = agent.made.traffic
+    shift(conninfo=conninfo, environment="local", target=digest, weight=64, traffic=traffic, lease=None)
+    assert traffic.read().next_share == 64
+    agent.stack.error = MlopsError("pulumi up failed")
+    with pytest.raises(MlopsError, match="pulumi up failed"):
+        TurnBack(patience_s=0)(agent.work)
+    assert traffic.read().leads_only_to(agent.made.releases.bind("v0.0.1").service_port)
+    agent.stack.error = None
+    assert run(TurnBack(patience_s=0), agent).startswith("turned back v0.0.2")
+
+
+def test_while_somebody_deploys_nothing_is_turned_back_and_nothing_dropped(agent: Agent) -> None:
+    agent.begin_deploy("v0.0.2")
+    holder = Holder.this_process("ann")
+    with Lease.acquire(agent.made.environment.conninfo(), "local", holder):
+        assert "ann" in run(TurnBack(patience_s=0), agent)
+        assert "has not come to its end" in run(collect, agent)
+    assert agent.kinds()[0] != "turned_back"
+
+
+def test_a_lease_that_ran_out_is_patience_enough(agent: Agent) -> None:
+    agent.begin_deploy("v0.0.2")
+    lease = Lease.acquire(agent.made.environment.conninfo(), "local", Holder.this_process("ann"))
+    lease._stop.set()  # it is not renewed any more, as after a kill
+    with psycopg.connect(agent.made.environment.admin.get_secret_value(), autocommit=True) as conn:
+        conn.execute("UPDATE mlops.lease SET until = clock_timestamp() - interval '1 second'")
+    assert run(TurnBack(patience_s=3600), agent).startswith("turned back v0.0.2")
+    lease._conn.close()
+
+
+def test_a_rollback_and_a_live_release_are_left_to_a_person(agent: Agent) -> None:
+    agent.begin_deploy("v0.0.2", intent="rollback")
+    did = TurnBack(patience_s=0)(agent.work)
+    assert "mlops rollback local --to v0.0.2" in did.problems[0]
+    agent.session.ledger.record("failed", lease=None, digest=None)
+    agent.begin_deploy("v0.0.1")
+    did = TurnBack(patience_s=0)(agent.work)
+    assert "`mlops deploy stacks/releases/v0.0.1.yaml -e local` goes on with it" in did.problems[0]
+    assert "turned_back" not in agent.kinds()
+
+
+def test_a_release_that_was_kept_before_stays_kept(agent: Agent) -> None:
+    agent.made.deploy("v0.0.2")
+    agent.session.ledger.record("done", lease=None, digest=agent.made.releases.locks["v0.0.2"].digest)
+    agent.session.render_config()
+    agent.begin_deploy("v0.0.1")
+    assert "had introduced nothing" in run(TurnBack(patience_s=0), agent)
+    digest = agent.made.releases.locks["v0.0.1"].digest
+    assert agent.session.ledger.statuses()[digest] == "cut"
+    assert (agent.kinds()[0], agent.stack.ups) == ("failed", [])
+
+
+def test_a_deploy_that_bound_nothing_yet_only_gets_its_end(agent: Agent) -> None:
+    lock = agent.made.releases.locks["v0.0.2"]
+    details = {"intent": "deploy", "release": "v0.0.2", "digest": lock.digest}
+    agent.session.ledger.record("intent", lease=None, details=details)
+    assert "had introduced nothing" in run(TurnBack(patience_s=0), agent)
+    assert agent.kinds()[0] == "failed"
+
+
+def test_what_would_change_the_platform_is_left_to_a_person(agent: Agent) -> None:
+    agent.begin_deploy("v0.0.2")
+    agent.stack.changes.append(
+        Change("update", "mlops:index:Process", "postgres", "urn:pulumi:local::x::y::postgres")
+    )
+    with pytest.raises(PolicyError, match="would also change the platform"):
+        TurnBack(patience_s=0)(agent.work)
+    assert agent.stack.ups == []
+    agent.stack.changes.clear()
+    assert run(TurnBack(patience_s=0), agent).startswith("turned back")  # it goes on where it stopped
+
+
+def test_an_engine_that_fails_leaves_it_to_the_next_time(agent: Agent) -> None:
+    agent.begin_deploy("v0.0.2")
+    agent.stack.error = MlopsError("pulumi up failed")
+    with pytest.raises(MlopsError, match="pulumi up failed"):
+        TurnBack(patience_s=0)(agent.work)
+    agent.stack.error = None
+    assert run(TurnBack(patience_s=0), agent).startswith("turned back")
+
+
+def test_somebody_who_goes_on_meanwhile_is_not_raced(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent.begin_deploy("v0.0.2")
+    acquire = Session.acquire_lease
+
+    def ended_meanwhile(session: Session, who: str | None = None) -> Lease:
+        session.ledger.record("done", lease=None, digest=agent.made.releases.locks["v0.0.2"].digest)
+        return acquire(session, who)
+
+    monkeypatch.setattr(Session, "acquire_lease", ended_meanwhile)
+    assert "went on meanwhile" in run(TurnBack(patience_s=0), agent)
+    assert agent.kinds()[0] == "done"
+
+
+def test_gc_drops_what_nothing_needs_and_takes_no_lease_for_it(agent: Agent) -> None:
+    agent.made.deploy("v0.0.2")
+    agent.session.ledger.record("done", lease=None, digest=agent.made.releases.locks["v0.0.2"].digest)
+    digest = agent.made.releases.locks["v0.0.1"].digest
+    agent.session.render_config()
+    assert run(collect, agent) == "nothing to drop"
+    references.unreference(agent.made.environment.conninfo(), "local", digest, lease=None)
+    assert "stack config still names releases" in run(collect, agent)  # its service may still run
+    agent.session.render_config()
+    epoch = _epoch(agent)
+    assert "dropped release v0.0.1" in run(collect, agent)
+    assert agent.session.ledger.statuses()[digest] == "retired"
+    newest = agent.session.ledger.head()
+    assert newest is not None and (newest.kind, newest.actor) == ("retired", "agent")
+    assert _epoch(agent) == epoch
+
+
+def test_each_drop_gives_way_to_a_deployer_that_comes_meanwhile(agent: Agent) -> None:
+    agent.made.deploy("v0.0.2")
+    digest = agent.made.releases.locks["v0.0.1"].digest
+    conninfo = agent.made.environment.conninfo()
+    references.unreference(conninfo, "local", digest, lease=None)
+    agent.session.render_config()
+    with Lease.acquire(conninfo, "local", Holder.this_process("ann")):
+        with pytest.raises(LeaseHeldError):
+            janitor.collect(conninfo, "local", lease=None, gives_way=True)
+        assert "gave way: ann" in run(collect, agent)
+    assert agent.session.ledger.statuses()[digest] == "unreferenced"
+
+
+def _epoch(agent: Agent) -> Any:
+    with agent.session.ledger.connect() as conn:
+        return conn.execute("SELECT epoch FROM mlops.lease").fetchone()
+
+
+def test_a_duty_is_also_a_command_for_an_environment_that_is_up(page_project: PageProject) -> None:
+    did = run_once(page_project.project, "local", "catch-up")
+    assert did.what == "no release has forked tables"
+    with pytest.raises(NotFoundError, match="no duty 'catchup'"):
+        run_once(page_project.project, "local", "catchup")
+    with pytest.raises(NotFoundError, match="never brought up"):
+        run_once(page_project.project, "staging", "gc")
+
+
+def test_a_stack_config_of_an_earlier_version_is_told_how_to_get_a_port(page_project: PageProject) -> None:
+    file = ConfigFile(page_project.root / "stacks", "local")
+    file.write({"config": {"mlops-sdk:kind": "local", "mlops-sdk:ports": {"postgres": 1}}})
+    with pytest.raises(PolicyError, match="no port for the agent"):
+        agent_port(page_project.project, "local")
+    assert [state["runs"] for state in known_states(page_project.project, "local")] == [0, 0, 0, 0]
+    file.create_missing()
+    assert 20_000 <= agent_port(page_project.project, "local") < 32_000
+
+
+def test_the_process_serves_the_page_does_its_duties_and_ends_with_a_signal(
+    page_project: PageProject,
+) -> None:
+    (port,) = free_ports(1)
+    command = [sys.executable, "-P", "-m", "mlops_sdk.cli", "agent", "serve", "local", "--port", str(port)]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, cwd=page_project.root, env=environ, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stderr is not None
+            assert "the page is at" in process.stderr.readline()
+            duties = _answer(process, f"http://127.0.0.1:{port}/duties", "no release has forked tables")
+            assert [duty["name"] for duty in duties] == ["catch-up", "turn-back", "re-verify", "gc"]
+            assert "Nothing is live" in httpx.get(f"http://127.0.0.1:{port}/").text
+            second = subprocess.run(
+                command, cwd=page_project.root, env=environ, capture_output=True, text=True
+            )
+            assert second.returncode == 1
+            assert f"port {port} is taken" in second.stderr
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def _answer(process: subprocess.Popen[str], url: str, wanted: str) -> list[dict[str, Any]]:
+    """What a server answers, as soon as it has `wanted`."""
+    while True:
+        assert process.poll() is None, "the agent ended"
+        try:
+            answer = httpx.get(url, timeout=5)
+            if wanted in answer.text:
+                return list(answer.json()["duties"])
+        except httpx.TransportError:
+            continue

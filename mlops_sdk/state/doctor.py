@@ -243,7 +243,7 @@ def _following(facts: Facts) -> Iterator[Finding]:
         if fork.pending > _FAR_BEHIND_KEYS:
             yield Finding(
                 f"{fork.pending} keys wait for {fork.name}",
-                f"`mlops status {facts.environment}` shows whether the follower runs",
+                f"`mlops status {facts.environment}` shows whether the agent runs",
             )
 
 

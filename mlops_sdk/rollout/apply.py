@@ -22,6 +22,7 @@ from mlops_sdk.release.lock import Lock
 from mlops_sdk.rollout.building import build_table
 from mlops_sdk.rollout.evidence import keep_evidence
 from mlops_sdk.rollout.facts import is_own
+from mlops_sdk.rollout.forgotten import end_forgotten
 from mlops_sdk.rollout.locking import release_code
 from mlops_sdk.rollout.plan import Intent, Plan
 from mlops_sdk.rollout.progress import Note, StepDone, StepStarted
@@ -346,4 +347,5 @@ def turn_back(run: Run, cause: MlopsError) -> None:
     )
     session.render_config()
     session.stack.up(narrate(session.report), lease_epoch=run.lease.token.epoch)
+    end_forgotten(session, run.lock.digest)
     record_end(run, "turned_back", cause.what)

@@ -174,6 +174,8 @@ def test_history_status_and_at_tell_what_was_live_when(clone: Clone) -> None:
     assert rows[0]["live_to"] is None
     assert rows[1]["live_to"] == rows[0]["live_from"]
     assert status["hold"] == "rollback: demo"
+    assert {p["state"] for p in status["processes"] if p["name"] == "agent"} == {"RUNNING"}
+    assert "rolled back from v0.0.2" in httpx.get(status["addresses"]["page"]).text
     assert clone.json("at", "local")["release"] == "v0.0.1"
     assert clone.json("at", "local~1")["release"] == "v0.0.2"
     assert clone.json("at", f"local#{rows[1]['n']}")["release"] == "v0.0.2"

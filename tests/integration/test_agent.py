@@ -17,6 +17,10 @@ import pytest
 from mlops_sdk.errors import LeaseHeldError, MlopsError, NotFoundError, PolicyError
 from mlops_sdk.ledger.lease import Holder, Lease
 from mlops_sdk.platform.ports import free_ports
+from mlops_sdk.platform.program import Program
+from mlops_sdk.platform.programs import service_name
+from mlops_sdk.platform.supervisor import Supervisor
+from mlops_sdk.release.digest import short
 from mlops_sdk.rollout.agent.catch_up import catch_up
 from mlops_sdk.rollout.agent.collect import collect
 from mlops_sdk.rollout.agent.duty import Did, Work
@@ -137,6 +141,20 @@ def test_a_deploy_that_was_cut_off_is_turned_back_and_its_tables_stay(agent: Age
     )
     assert (agent.session.folder / "evidence" / newest.details["evidence"] / "routes.json").exists()
     assert run(TurnBack(patience_s=0), agent) == "nothing is abandoned"
+
+
+def test_a_service_that_a_killed_engine_had_begun_is_ended_though_no_state_knows_it(agent: Agent) -> None:
+    agent.begin_deploy("v0.0.2")
+    digest = agent.made.releases.locks["v0.0.2"].digest
+    supervisor = Supervisor(agent.session.folder)
+    supervisor.apply(Program(service_name(digest), ("sleep", "600"), agent.session.folder))
+    variables = agent.session.folder / "env" / f"release-{short(digest)}.env"
+    variables.write_text("")
+    try:
+        assert run(TurnBack(patience_s=0), agent).startswith("turned back v0.0.2")
+        assert supervisor.statuses() == {} and not variables.exists()
+    finally:
+        supervisor.shutdown(timeout_s=20)
 
 
 def test_whoever_stopped_a_deploy_by_the_keyboard_has_time_to_go_on(agent: Agent) -> None:

@@ -114,7 +114,7 @@ def test_while_postgres_is_away_the_problem_its_remedy_and_the_rest_are_shown(
     page = client.get("/")
     assert page.status_code == 200
     text = words(page.text)
-    assert "Not known" in text and "Postgres did not answer" in text and "`mlops up ENV` starts it" in text
+    assert "Not known" in text and "Postgres did not answer" in text and "mlops up ENV starts it" in text
     assert "router http://127.0.0.1:21004" in text and "prefect-worker running" in text
     assert "hidden-word" not in page.text
     assert client.get("/env/local/diff?old=a&new=b").status_code == 404

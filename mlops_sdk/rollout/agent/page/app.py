@@ -48,6 +48,8 @@ templates = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    # Read once, below: a checkout that changes under a running agent must not mix new templates with old code.
+    auto_reload=False,
 )
 
 
@@ -57,6 +59,8 @@ def _ticks(text: str) -> Markup:
 
 
 templates.filters["ticks"] = _ticks
+for _name in templates.list_templates():
+    templates.get_template(_name)
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,7 @@ class EnvironmentView:
     kept: tuple[KeptRow, ...]
     timeline: tuple[Event, ...]
     comparable: tuple[str, ...]
+    compared: tuple[str, str]  # what the form begins with: the release to go back to, and the live one
     links: tuple[tuple[str, str], ...]
     processes: tuple[tuple[str, str, str], ...]
 
@@ -177,6 +178,7 @@ def environment_view(seen: Seen, duties: Sequence[DutyState] = ()) -> Environmen
         kept=tuple(_kept(found)) if found else (),
         timeline=timeline(found, seen.at) if found else (),
         comparable=tuple(b.release for b in reversed(found.bindings)) if found else (),
+        compared=_compared(found, binding),
         links=tuple(
             (key, address)
             for key, address in seen.addresses.items()
@@ -275,7 +277,12 @@ def _back(found: Recorded, name: str) -> Back | None:
         return None
     target = _binding(found, found.back_to)
     if target is None:
-        return Back("", "", (), "there is no earlier verified release that is kept")
+        others = "".join(
+            f'; `mlops rollback {name} --to {kept.release} -m "why"` goes to {kept.release}'
+            for kept in _kept(found)
+            if kept.slot != "current"
+        )
+        return Back("", "", (), f"There is no earlier verified release{others}.")
     stale = (
         [t.table for t in found.sizes[target.digest].tables if t.state == "stale"]
         if (target.digest in found.sizes)
@@ -291,6 +298,13 @@ def _back(found: Recorded, name: str) -> Back | None:
         ),
     )  # fmt: skip
     return Back(target.release, f'mlops rollback {name} --to {target.release} -m "why"', ready)
+
+
+def _compared(found: Recorded | None, live: Binding | None) -> tuple[str, str]:
+    others = [b for b in reversed(found.bindings) if b != live] if found else []
+    target = _binding(found, found.back_to) if found else None
+    first = target or (others[0] if others else None)
+    return first.release if first else "", live.release if live else ""
 
 
 def _held(found: Recorded | None, seen: Seen) -> str:

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from mlops_sdk.cli.options import Environment, Form, Output, Quiet
-from mlops_sdk.cli.output import emit, reporter, say, table
+from mlops_sdk.cli.output import emit, say, table
+from mlops_sdk.cli.progress import reporter
 
 app = typer.Typer(help="Background duties of an environment, and its web page.", no_args_is_help=True)
 

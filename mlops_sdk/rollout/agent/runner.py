@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import psycopg
+
 from mlops_sdk.errors import MlopsError
 from mlops_sdk.rollout.agent.duty import Did, Duty, DutyState, Work
 
@@ -92,8 +94,8 @@ class Runner:
         failures = self._state(duty).failures + 1
         pause_s = duty.pause_s(None, failures)
         text = str(error) or type(error).__name__
-        # The SDK's own errors say all there is to know; of others the way there is wanted too.
-        trace = None if isinstance(error, MlopsError) else error
+        # The SDK's own errors, and a server that went away, say all there is to know. Of others the way there counts.
+        trace = None if isinstance(error, MlopsError | psycopg.OperationalError) else error
         logger.error("%s failed, again in %g s: %s", duty.name, pause_s, text, exc_info=trace)
         self._note(
             duty,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,13 +61,16 @@ def test_a_failure_is_logged_with_its_cause_and_a_bug_with_the_way_there(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     bug, fault = Counted(1, RuntimeError("a bug")), Counted(1, MlopsError("gone", where="there"))
-    runner = Runner([a_duty("bug", bug, period_s=60), a_duty("fault", fault, period_s=60)], open_work)
+    away = Counted(1, psycopg.OperationalError("the connection is lost"))
+    named = {"bug": bug, "fault": fault, "away": away}
+    runner = Runner([a_duty(name, run, period_s=60) for name, run in named.items()], open_work)
     runner.start()
-    assert bug.reached.wait(WITHIN_S) and fault.reached.wait(WITHIN_S)
+    assert all(run.reached.wait(WITHIN_S) for run in named.values())
     runner.stop()
     assert runner.join(WITHIN_S) == []
     lines = {record.args[0]: record for record in caplog.records if isinstance(record.args, tuple)}
     assert "there: gone" in lines["fault"].getMessage() and not lines["fault"].exc_info
+    assert "is lost" in lines["away"].getMessage() and not lines["away"].exc_info
     assert "a bug" in lines["bug"].getMessage() and lines["bug"].exc_info
 
 

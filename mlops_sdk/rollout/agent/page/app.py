@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.applications import Starlette
@@ -152,9 +153,9 @@ def _difference(request: Request) -> Response:
             if release not in view.comparable:
                 raise NotFoundError(f"{name} has no release {release!r}")
         found, answer = compare(page.project, name, old, new)
-    except MlopsError as error:
+    except (MlopsError, psycopg.OperationalError) as error:
         status = 404 if isinstance(error, NotFoundError) else 503
-        problem = Problem.of(error)
+        problem = Problem.of(error) if isinstance(error, MlopsError) else Problem.of_postgres(error, name)
         return _html(
             request, "difference.html", page, status, view=view, chosen=chosen, problem=problem, diff=None
         )

@@ -47,6 +47,12 @@ class Problem:
         """The problem that an error tells of."""
         return cls(f"{error.where}: {error.what}" if error.where else error.what, error.remedy)
 
+    @classmethod
+    def of_postgres(cls, error: psycopg.OperationalError, environment: str) -> "Problem":
+        """The problem when Postgres goes away in the middle of an answer."""
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        return cls(f"Postgres went away: {first}", f"`mlops up {environment}` starts it")
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -125,9 +131,8 @@ class Looker:
             recorded = self._recorded(session)
         except MlopsError as error:
             problems.append(Problem.of(error))
-        except psycopg.Error as error:
-            what = f"Postgres went away: {(str(error).splitlines() or [type(error).__name__])[0]}"
-            problems.append(Problem(what, f"`mlops up {session.environment}` starts it"))
+        except psycopg.OperationalError as error:
+            problems.append(Problem.of_postgres(error, session.environment))
         try:
             processes = tuple(Supervisor(session.folder).statuses().values())
         except MlopsError as error:

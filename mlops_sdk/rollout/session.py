@@ -3,14 +3,15 @@
 Opening a session reads files and connects to nothing; each collaborator connects when it is used.
 """
 
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlops_sdk.errors import InputError, NotFoundError
-from mlops_sdk.ledger.lease import Holder, Lease, break_lease
+from mlops_sdk.errors import InputError, LeaseHeldError, NotFoundError
+from mlops_sdk.ledger.lease import Holder, Lease, break_lease, current
 from mlops_sdk.ledger.store import Ledger
 from mlops_sdk.platform.checkout import ensure_python
 from mlops_sdk.platform.git import file_at
@@ -26,6 +27,11 @@ from mlops_sdk.stack import config
 from mlops_sdk.stack.config import Basis
 from mlops_sdk.stack.drive import Stack
 from mlops_sdk.traffic.router_files import FileTraffic
+
+AGENT = "agent"
+"""Who the agent is in the ledger and in a lease."""
+
+_AGENT_PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -49,15 +55,34 @@ class Session:
     def acquire_lease(self, who: str | None = None) -> Lease:
         """Take the environment's lease, after ending an engine that a dead predecessor left. Raises LeaseHeldError.
 
-        `who` is the login name unless given.
+        `who` is the login name unless given. What the agent does under a lease is waited for: it is nobody who decides.
         """
-        lease = Lease.acquire(self.operator.operator_url, self.environment, Holder.this_process(who))
+        lease = self._acquire(Holder.this_process(who))
         if lease.predecessor:
             self.report(
                 Note(f"took over from {lease.predecessor.who} (pid {lease.predecessor.pid}), who is gone")
             )
         self.stack.heal()
         return lease
+
+    def _acquire(self, holder: Holder) -> Lease:
+        deadline, told = time.monotonic() + _AGENT_PATIENCE_S, False
+        while True:
+            try:
+                return Lease.acquire(self.operator.operator_url, self.environment, holder)
+            except LeaseHeldError:
+                if holder.who == AGENT or not self._agent_holds_lease() or time.monotonic() > deadline:
+                    raise
+            if not told:
+                self.report(Note("waiting for the agent, which turns back a deploy that was cut off"))
+                told = True
+            time.sleep(0.2)
+
+    def _agent_holds_lease(self) -> bool:
+        """Whether the agent has the lease, or gave it back just now."""
+        with self.ledger.connect() as conn:
+            held = current(conn, self.environment)
+        return held is None or held.holder.who == AGENT
 
     def end_hold(self, reason: str) -> str:
         """End the hold and return its reason, or "" where there was none."""

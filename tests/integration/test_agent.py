@@ -27,7 +27,7 @@ from mlops_sdk.rollout.agent.duty import Did, Work
 from mlops_sdk.rollout.agent.serve import agent_port, known_states, run_once
 from mlops_sdk.rollout.agent.turn_back import TurnBack
 from mlops_sdk.rollout.progress import silent
-from mlops_sdk.rollout.session import Session, open_session
+from mlops_sdk.rollout.session import AGENT, Session, open_session
 from mlops_sdk.stack import config
 from mlops_sdk.stack.config_file import ConfigFile
 from mlops_sdk.stack.drive import Preview, Stack
@@ -186,6 +186,25 @@ def test_while_somebody_deploys_nothing_is_turned_back_and_nothing_dropped(agent
         assert "ann" in run(TurnBack(patience_s=0), agent)
         assert "has not come to its end" in run(collect, agent)
     assert agent.kinds()[0] != "turned_back"
+
+
+def test_a_person_waits_for_the_agent_and_is_not_refused(agent: Agent) -> None:
+    conninfo = agent.made.environment.conninfo()
+    told = threading.Event()
+    session = replace(agent.session, report=lambda _: told.set())
+    held = Lease.acquire(conninfo, "local", Holder.this_process(AGENT))
+
+    def give_back() -> None:
+        told.wait(20)
+        held.release()
+
+    thread = threading.Thread(target=give_back)
+    thread.start()
+    with session.acquire_lease() as lease:
+        assert told.is_set() and lease.holder.who != AGENT
+        with pytest.raises(LeaseHeldError):
+            session.acquire_lease(who=AGENT)
+    thread.join()
 
 
 def test_a_lease_that_ran_out_is_patience_enough(agent: Agent) -> None:

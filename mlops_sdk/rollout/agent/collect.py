@@ -6,8 +6,8 @@ back.
 """
 
 from mlops_sdk.errors import LeaseHeldError
-from mlops_sdk.rollout.agent.duty import ACTOR, Did, Work
-from mlops_sdk.rollout.session import Session
+from mlops_sdk.rollout.agent.duty import Did, Work
+from mlops_sdk.rollout.session import AGENT, Session
 from mlops_sdk.stack import config
 from mlops_sdk.state import janitor
 
@@ -27,7 +27,7 @@ def collect(work: Work) -> Did:
             environment,
             lease=None,
             gives_way=True,
-            actor=ACTOR,
+            actor=AGENT,
             cause=config.cause_of(session.stack.config.read()),
         )
     except LeaseHeldError as error:

@@ -12,9 +12,6 @@ from typing import Any
 from mlops_sdk.ledger.database import Connection
 from mlops_sdk.rollout.session import Session
 
-ACTOR = "agent"
-"""Who the agent is in the ledger and in a lease."""
-
 
 @dataclass
 class Work:

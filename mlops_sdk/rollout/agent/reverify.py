@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from mlops_sdk.ledger.entries import Entry
 from mlops_sdk.ledger.lease import current
-from mlops_sdk.rollout.agent.duty import ACTOR, Did, Work
+from mlops_sdk.rollout.agent.duty import Did, Work
 from mlops_sdk.rollout.reverify import look_again, record_verification
+from mlops_sdk.rollout.session import AGENT
 from mlops_sdk.rollout.verify.checks import Verification, sentence
 
 _TIMEOUT_S = 120.0
@@ -50,12 +51,12 @@ class Reverify:
                 return Did(f"{found.release} is withdrawn, and still fails", problems=(problem,))
             if failed_before != found.digest:
                 return Did(f"{found.release} fails; it is looked at once more", problems=(problem,))
-            entry = record_verification(work.session, found, actor=ACTOR)
+            entry = record_verification(work.session, found, actor=AGENT)
             return Did(f"withdrew {found.release} (entry #{entry.n})", problems=(problem,))
         if found.pending:
             return Did(f"{found.release} cannot be judged yet: {sentence(found.pending)}")
         if judged == "withdrawn":
-            entry = record_verification(work.session, found, actor=ACTOR)
+            entry = record_verification(work.session, found, actor=AGENT)
             return Did(f"{found.release} passes again (entry #{entry.n})")
         return Did(f"{found.release} passes as before")
 

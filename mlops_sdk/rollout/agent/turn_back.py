@@ -14,12 +14,12 @@ from mlops_sdk.errors import LeaseHeldError, MlopsError, PolicyError
 from mlops_sdk.ledger.lease import DEFAULT_DURATION_S, Held, Lease, current
 from mlops_sdk.release.diff import diff
 from mlops_sdk.rollout.agent.abandoned import Abandoned, find_abandoned, how_to_go_on
-from mlops_sdk.rollout.agent.duty import ACTOR, Did, Work
+from mlops_sdk.rollout.agent.duty import Did, Work
 from mlops_sdk.rollout.apply import Run, turn_back
 from mlops_sdk.rollout.evidence import keep_evidence
 from mlops_sdk.rollout.facts import is_own
 from mlops_sdk.rollout.plan import Intent, Plan
-from mlops_sdk.rollout.session import Session
+from mlops_sdk.rollout.session import AGENT, Session
 from mlops_sdk.state import references
 from mlops_sdk.state.shift import read_shift
 from mlops_sdk.traffic.shift import shift
@@ -55,7 +55,7 @@ class TurnBack:
         if not found.turns_back:
             return Did(*_left_to_a_person(session, found))
         try:
-            with session.acquire_lease(who=ACTOR) as lease:
+            with session.acquire_lease(who=AGENT) as lease:
                 return _turn_back(session, lease, found)
         except LeaseHeldError as error:
             return Did(f"somebody was quicker: {error.what}")
@@ -69,6 +69,8 @@ class TurnBack:
 
 def look(session: Session) -> Abandoned | None:
     """The command that was cut off, if the newest one was."""
+    if session.ledger.unfinished_intent() is None:  # nearly always, and asked every few seconds
+        return None
     return find_abandoned(session.ledger.entries(_RECENT), session.ledger.pointer().digest)
 
 
@@ -89,7 +91,7 @@ def _turn_back(session: Session, lease: Lease, found: Abandoned) -> Did:
             "failed",
             lease=lease.token,
             digest=found.digest,
-            actor=ACTOR,
+            actor=AGENT,
             reason=cause.what,
             details={"evidence": evidence.name} if evidence else {},
         )
@@ -114,7 +116,7 @@ def _give_traffic_back(session: Session, lease: Lease, reason: str) -> None:
             weight=0,
             traffic=session.traffic,
             lease=lease.token,
-            actor=ACTOR,
+            actor=AGENT,
             reason=reason,
         )
 

@@ -100,7 +100,7 @@ def counted(clone: Clone, environment: str, method: str) -> httpx.Response:
 def test_an_environment_runs_no_process_of_a_part_that_it_was_given(two: Clone) -> None:
     first, second = (Supervisor(two.root / ".mlops" / name).statuses() for name in ("local", "prd"))
     assert set(first) - set(second) >= {"postgres", "mlflow", "prefect-server"}
-    assert set(second) == {"prefect-worker", "follower", "router"}
+    assert set(second) == {"prefect-worker", "agent", "router"}
     assert variables(two, "prd")["MLFLOW_TRACKING_URI"] == variables(two, "local")["MLFLOW_TRACKING_URI"]
     ports = [
         {

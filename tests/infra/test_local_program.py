@@ -193,7 +193,7 @@ def test_a_part_that_is_given_by_its_url_has_no_process_and_the_variables_name_i
         ),
     )
 
-    assert set(made.of(":Process")) == {"prefect-worker", "follower", "router", "service-1aaaaaaaaaaa"}
+    assert set(made.of(":Process")) == {"prefect-worker", "agent", "router", "service-1aaaaaaaaaaa"}
     assert set(made.of(":EnvFile")) == {"environment", "operator", "release-1aaaaaaaaaaa-env"}
     values = made.resources["environment"]["values"]
     assert values["MLFLOW_TRACKING_URI"] == "http://models.example:5000"

@@ -71,4 +71,6 @@ def how_to_go_on(environment: str, found: Abandoned) -> str:
     """The command that goes on with what was cut off."""
     if found.intent == "rollback":
         return f'mlops rollback {environment} --to {found.release} -m "..."'
+    if found.intent == "promote":
+        return f"mlops promote SOURCE {environment} {found.release}"
     return f"mlops deploy stacks/releases/{found.release}.yaml -e {environment}"

@@ -64,7 +64,9 @@ class TurnBack:
         if held is not None:
             return f"waits: {held.error().what}" if held.in_force else ""
         left_s = self.patience_s - (time.monotonic() - self._seen[found.n])
-        return f"waits {left_s:.0f} s for whoever began to deploy {found.release}" if left_s > 0 else ""
+        return (
+            f"waits {left_s:.0f} s for whoever began to {found.intent} {found.release}" if left_s > 0 else ""
+        )
 
 
 def look(session: Session) -> Abandoned | None:
@@ -81,8 +83,8 @@ def _left_to_a_person(session: Session, found: Abandoned) -> tuple[str, bool, tu
 
 def _turn_back(session: Session, lease: Lease, found: Abandoned) -> Did:
     if look(session) != found:
-        return Did(f"the deploy of {found.release} went on meanwhile")
-    cause = MlopsError(f"the deploy of entry #{found.n} was cut off, and nobody went on with it")
+        return Did(f"the {found.intent} of {found.release} went on meanwhile")
+    cause = MlopsError(f"the {found.intent} of entry #{found.n} was cut off, and nobody went on with it")
     binding = session.ledger.binding(found.digest)
     evidence = keep_evidence(session, binding, (), cause.what) if binding else None
     _give_traffic_back(session, lease, cause.what)
@@ -95,7 +97,9 @@ def _turn_back(session: Session, lease: Lease, found: Abandoned) -> Did:
             reason=cause.what,
             details={"evidence": evidence.name} if evidence else {},
         )
-        return Did(f"the deploy of {found.release} (entry #{found.n}) has failed; it had introduced nothing")
+        return Did(
+            f"the {found.intent} of {found.release} (entry #{found.n}) has failed; it had introduced nothing"
+        )
     references.unreference(
         session.operator.operator_url, session.environment, found.digest, lease=lease.token
     )

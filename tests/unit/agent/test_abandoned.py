@@ -68,6 +68,12 @@ def test_what_it_introduced_is_told_by_what_stood_before_the_first_attempt(
         assert found.introduced is introduced, attempt
 
 
+def test_a_promotion_is_a_deploy_by_another_command() -> None:
+    found = find_abandoned(history("intent", "bound", intent="promote"), None)
+    assert found is not None and found.turns_back
+    assert how_to_go_on("prd", found) == "mlops promote SOURCE prd v0.0.9"
+
+
 def test_an_attempt_at_another_release_is_another_command() -> None:
     found = find_abandoned(history("intent", "bound", ("intent", B), ("bound", B)), None)
     assert found is not None

@@ -136,7 +136,9 @@ def _asked(project: Project, environment: str) -> list[dict[str, Any]]:
 
     project.check_environment(environment)
     try:
-        answer = httpx.get(f"http://{LOOPBACK}:{agent_port(project, environment)}/duties", timeout=3.0)
+        answer = httpx.get(
+            f"http://{LOOPBACK}:{agent_port(project, environment)}/duties", timeout=3.0, trust_env=False
+        )
         document = answer.raise_for_status().json()
         # Another program may have the port by now.
         return list(document["duties"]) if document.get("environment") == environment else []

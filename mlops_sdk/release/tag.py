@@ -135,6 +135,22 @@ def bump_model(tag: Tag, key: str = "", version: int = 0) -> Tag:
     return replace(tag, minor=tag.minor + 1, patch=0, rc=None)
 
 
+def bump_code(tag: Tag, version: tuple[int, int, int] | None = None) -> Tag:
+    """The final release after `tag` that has other code: of `version`, where tags hold a code version and that one
+    is a later release; else the next number."""
+    if version is not None and not SCHEMES[tag.scheme].counts:
+        major, minor, patch = version
+        later = replace(tag, major=major, minor=minor, patch=patch, rc=None)
+        if later > tag:
+            return later
+    return bump_data(tag)
+
+
+def bump_data(tag: Tag) -> Tag:
+    """The final release after `tag` with equal pins, built from newer data: the next number, in every scheme."""
+    return replace(tag, patch=tag.patch + 1, rc=None)
+
+
 def model_faults(tag: Tag, models: Mapping[str, int | None]) -> list[str]:
     """Where the tag and the manifest's models (version by key; None: by alias) say different things."""
     if not SCHEMES[tag.scheme].names_models:

@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.support.environment",
     "tests.support.supervisor",
     "tests.support.mlflow_server",
+    "tests.support.event_project",
     "tests.support.recommender",
     "tests.support.clone",
     "tests.support.films",
@@ -34,9 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 _TOGETHER = {
     "test_release_and_back": "a clone with models",
     "test_wrong_input": "a clone with models",
+    "test_workflow": "a clone with models",
     "test_registry": "MLflow",
     "test_recommender": "MLflow",
     "test_promote": "MLflow",
+    "test_events": "MLflow",
 }
 
 

@@ -13,6 +13,7 @@ from mlops_sdk.cli.commands import (
     diff,
     doctor,
     down,
+    event,
     history,
     lease,
     ledger,
@@ -79,3 +80,4 @@ app.add_typer(lease.app, name="lease")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(tag.app, name="tag")
 app.add_typer(agent.app, name="agent")
+app.add_typer(event.app, name="event")

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlops_sdk.errors import InputError, MlopsError, NotFoundError
+from mlops_sdk.errors import InputError, MlopsError, NotFoundError, UnreachableError
 
 _TIMEOUT_S = 300
 
@@ -57,6 +57,36 @@ def subjects_between(root: Path, old: str, new: str, *, most: int = 100) -> list
     found = run_git(root, "log", f"--max-count={most}", "--format=%H%x09%s", f"{old}..{new}")
     lines = (line.partition("\t") for line in found.splitlines())
     return [{"commit": commit, "subject": subject} for commit, _, subject in lines]
+
+
+def is_committed(root: Path, path: Path) -> bool:
+    """Whether HEAD has a file of that path, whatever is in it."""
+    return bool(run_git(root, "ls-tree", "--name-only", "HEAD", "--", str(path.relative_to(root))))
+
+
+def fetch(root: Path) -> None:
+    """Fetch branches and tags of every remote; what is checked out stays. Raises UnreachableError."""
+    try:
+        run_git(root, "fetch", "--quiet", "--all", "--tags", environment={"GIT_TERMINAL_PROMPT": "0"})
+    except MlopsError:
+        # Without git's words: a remote's address may carry a password.
+        raise UnreachableError(
+            "git cannot fetch", where=str(root), remedy="`git fetch --all --tags` there says why"
+        ) from None
+
+
+def is_before(root: Path, old: str, new: str) -> bool:
+    """Whether commit `old` is one that `new` was made after; not so of equal ones, or of two that went apart."""
+    old, new = commit_of(root, old), commit_of(root, new)
+    return old != new and run_git(root, "rev-list", "--count", f"{new}..{old}") == "0"
+
+
+def differs(root: Path, old: str, new: str, *, leave_out: str) -> bool:
+    """Whether two commits differ in more than what is below the folder `leave_out`."""
+    found = run_git(
+        root, "diff", "--name-only", "--no-renames", old, new, "--", ":/", f":(exclude,top){leave_out}"
+    )
+    return bool(found)
 
 
 def file_at(root: Path, commit: str, path: str) -> bytes:

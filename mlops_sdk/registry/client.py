@@ -61,6 +61,20 @@ class Registry:
                 signature=self._signature(mlflow, reference.name, version),
             )
 
+    def newest_version(self, name: str) -> int | None:
+        """The highest version of a model that is ready; None where there is none."""
+        if "'" in name:
+            return None  # see `_versions`
+        with self._connect() as mlflow:
+            found = mlflow.get(
+                "model-versions/search",
+                filter=f"name = '{name}'",
+                order_by="version_number DESC",
+                max_results="100",
+            )
+        ready = [v for v in found.get("model_versions", []) if v.get("status", "READY") == "READY"]
+        return max((int(each["version"]) for each in ready), default=None)
+
     def fetch(self, name: str, version: int, cache: Path) -> FetchedModel:
         """Downloads a version into `cache`, under the digest that its artifact turns out to have."""
         with empty_folder(cache) as folder:

@@ -43,6 +43,14 @@ class MlflowRest:
             )
         return body
 
+    def send(self, verb: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Sends `body` as JSON to `path`, such as `webhooks`, with the HTTP method `verb`. Raises as `get`."""
+        with _reaching(self._uri):
+            response = self._http.request(verb, f"{_API}/{path}", json=body)
+        _check(response, self._uri)
+        answer: dict[str, Any] = self._body(response)
+        return answer
+
     def artifact_text(self, path: str) -> str:
         """The text of one proxied artifact file. Raises as `get`."""
         return self._request(f"{_ARTIFACTS}/{quote(path)}", {}).text

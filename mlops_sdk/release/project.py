@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from mlops_sdk.errors import InputError, NotFoundError
+from mlops_sdk.release.event_rules import RIGHT_EVENTS, EventRules, are_event_rules
 from mlops_sdk.release.tag import SCHEMES
 
 _APP = re.compile(r"[a-z][a-z0-9_]*")
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9-]*")
-_KEYS = ("app", "scheme", "registry_uri", "image_repository", "environments", "keep")
+_KEYS = ("app", "scheme", "registry_uri", "image_repository", "environments", "keep", "events")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Project:
     image_repository: str | None = None
     environments: tuple[str, ...] = field(default=("local",))
     keep: int = 3
+    events: EventRules = field(default_factory=EventRules)
 
     def environment_folder(self, environment: str) -> Path:
         """The git-ignored folder of an environment of kind local. It need not exist."""
@@ -86,6 +88,8 @@ def _project(root: Path, table: dict[str, Any]) -> Project:
         value = table[key]
         if not is_right(value):
             faults.append(f"{key}: {value!r} is not {right}")
+        elif key == "events":
+            facts[key] = EventRules(**value)
         else:
             facts[key] = tuple(value) if isinstance(value, list) else value
     if "app" not in table:
@@ -126,4 +130,5 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "image_repository": (_is_text, "the name of an image repository"),
     "environments": (_are_environments, "a list of different names of a-z, 0-9 and -, a letter first"),
     "keep": (_is_count, "a number of at least 2"),
+    "events": (are_event_rules, RIGHT_EVENTS),
 }

@@ -15,6 +15,7 @@ from mlops_sdk.release.manifest_file import load_manifest
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.apply import Run, apply, record_end, turn_back
 from mlops_sdk.rollout.asking import ask_facts
+from mlops_sdk.rollout.events.pause import pause_rehearsals
 from mlops_sdk.rollout.explain import plan_lines
 from mlops_sdk.rollout.locking import lock_manifest
 from mlops_sdk.rollout.observe import observe
@@ -91,7 +92,9 @@ def deploy(
             end_blockers=end_blockers,
             deadline=started + timeout_s,
         )
-        return execute(run, started)
+        outcome = execute(run, started)
+    pause_rehearsals(project, environment, lock.release, report)
+    return outcome
 
 
 def execute(run: Run, started: float) -> Outcome:

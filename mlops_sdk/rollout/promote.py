@@ -20,6 +20,7 @@ from mlops_sdk.rollout.apply import Run
 from mlops_sdk.rollout.asking import ask_facts
 from mlops_sdk.rollout.attest import attested, read_attestation, require_head
 from mlops_sdk.rollout.deploy import execute
+from mlops_sdk.rollout.events.pause import pause_rehearsals
 from mlops_sdk.rollout.observe import observe
 from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.plan import Intent, build_plan
@@ -85,7 +86,9 @@ def promote(
             found = candidate.evidence()
             check_models(session, lock)
             run.grounds = {"attestation": found.sealed()}
-        return execute(run, started)
+        outcome = execute(run, started)
+    pause_rehearsals(project, target, lock.release, report)
+    return outcome
 
 
 def find_candidate(

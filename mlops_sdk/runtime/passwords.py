@@ -1,4 +1,4 @@
-"""Passwords of database roles, derived from the environment's one master key.
+"""Passwords of database roles and other secrets, derived from the environment's one master key.
 
 Derived, not stored: what a release gets is a pure function of its binding and the platform's settings. It
 must not log or return a password as plain text.
@@ -18,14 +18,25 @@ def derive(master_key: SecretStr, role: str) -> SecretStr:
     `master_key` is 32 bytes in base64url, with or without padding. Raises ValueError for anything shorter or
     not base64url; the message never holds the key.
     """
-    message = f"postgres-role:{role}".encode()
-    mac = hmac.new(_key_bytes(master_key), message, hashlib.sha256).digest()
-    return SecretStr(base64.urlsafe_b64encode(mac).decode().rstrip("="))
+    return _derived(master_key, f"postgres-role:{role}")
+
+
+def derive_shared(master_key: SecretStr, purpose: str) -> SecretStr:
+    """What the environment shares with who sends to it, such as a webhook's secret: as `derive`, by its purpose.
+
+    A `purpose` is `mlflow-webhook` or `ci-events`. Raises ValueError as `derive`.
+    """
+    return _derived(master_key, f"shared:{purpose}")
 
 
 def new_master_key() -> SecretStr:
     """32 random bytes in base64url, without padding."""
     return SecretStr(secrets.token_urlsafe(32))
+
+
+def _derived(master_key: SecretStr, message: str) -> SecretStr:
+    mac = hmac.new(_key_bytes(master_key), message.encode(), hashlib.sha256).digest()
+    return SecretStr(base64.urlsafe_b64encode(mac).decode().rstrip("="))
 
 
 def _key_bytes(master_key: SecretStr) -> bytes:

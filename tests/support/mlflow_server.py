@@ -25,6 +25,7 @@ from mlops_sdk.platform.ports import free_ports
 ROOT = Path(__file__).parents[2]
 _LAUNCHER = ROOT / "mlops_sdk" / "platform" / "launch.py"
 _START_TIMEOUT_S = 90.0
+_WEBHOOK_KEY = "dGVzdHMgdXNlIG9uZSBrZXkgb2YgMzIgYnl0ZXMuLi4="
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,10 @@ def _environment(folder: Path) -> dict[str, str]:
         "MLFLOW_ARTIFACTS_DESTINATION": str(folder / "artifacts"),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": _WEBHOOK_KEY,
+        "MLFLOW_WEBHOOK_CACHE_TTL": "0",  # a webhook is in force at once, not within a minute
         "DO_NOT_TRACK": "true",
     }
 

@@ -53,6 +53,7 @@ def test_help_lists_every_command_and_starts_nothing_heavy() -> None:
         "lease",
         "ledger",
         "tag",
+        "event",
     ):
         assert f" {command} " in done.stdout
     heavy = subprocess.run(
@@ -88,6 +89,10 @@ def test_help_lists_every_command_and_starts_nothing_heavy() -> None:
         (["promote", "local", "prd"], 6, "no environment 'prd'"),
         (["block", "v0.0.1"], 2, "--message"),
         (["at", "local@yesterday"], 2, "2.hours.ago"),
+        (["event", "model-update", "local", "embedder", "0"], 2, "VERSION"),
+        (["event", "data-update", "lokal"], 6, "did you mean 'local'"),
+        (["event", "code-update", "local", "HEAD"], 6, "no git checkout"),
+        (["event", "webhook", "register", "local", "ftp://x"], 2, "http://HOST:PORT"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

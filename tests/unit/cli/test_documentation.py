@@ -17,12 +17,17 @@ from mlops_sdk.cli.app import app
 from mlops_sdk.ledger.entries import KINDS, Entry, Pointer
 from mlops_sdk.ledger.lease import Held, Holder
 from mlops_sdk.ledger.predictions import Answer
+from mlops_sdk.registry.webhook_client import Webhook
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.diff import CodeChange, Diff, EntryChange, ModelChange, ParameterChange, TableChange
+from mlops_sdk.release.event_rules import EventRules
 from mlops_sdk.release.lock import LockedModel
 from mlops_sdk.release.lock_file import write_lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout import ask, compare
+from mlops_sdk.rollout.events.make import Made
+from mlops_sdk.rollout.events.poll import Polled
+from mlops_sdk.rollout.events.react import Reaction
 from mlops_sdk.rollout.explain import plan_data
 from mlops_sdk.rollout.facts import Commit, Metric, ResourceChange
 from mlops_sdk.rollout.outcome import Outcome
@@ -193,6 +198,20 @@ def test_the_fields_of_an_explained_tag_are_documented(tmp_path: Path) -> None:
     assert answer["release"]["models"] == {"ranker": "movie-ranker version 1"}
     assert answer["after_model_bump"] == {"ranker": "v1.0.0-ranker-v2"}
     assert set(names(answer, into=("release",))) == documented("## tag explain")
+
+
+def test_the_fields_of_an_event_and_of_polling_are_documented() -> None:
+    made = Made("local", "data", "v0.0.2", "f", "v0.0.1", 1, changed=True)
+    assert set(Reaction(made, None, None).document()) == documented("## event")
+    assert set(Polled((made,), ()).document()) == documented("## event poll")
+    registered = {"environment", *(field.name for field in fields(Webhook))}
+    assert registered == documented("## event webhook register")
+
+
+def test_every_fact_of_a_project_is_documented() -> None:
+    page = (DOCS / "reference" / "project.md").read_text()
+    known = [field.name for field in (*fields(Project), *fields(EventRules)) if field.name != "root"]
+    assert [name for name in known if f"| `{name}` |" not in page] == []
 
 
 def test_the_fields_of_an_outcome_are_documented() -> None:

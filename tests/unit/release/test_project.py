@@ -66,3 +66,21 @@ def test_an_unknown_environment_is_answered_with_the_known_ones(tmp_path: Path) 
     assert project.check_environment("prd") == "prd"
     with pytest.raises(NotFoundError, match="did you mean 'local'"):
         project.check_environment("locla")
+
+
+def test_which_changes_make_a_release_by_themselves_is_a_fact_of_the_project(tmp_path: Path) -> None:
+    facts = (
+        'app = "a"\n[tool.mlops.events]\ndeploy = true\nmodels = {embedder = "champion", reranker = "*"}\n'
+    )
+    rules = load_project(write(tmp_path, facts)).events
+    assert (rules.deploy, rules.commit) == (True, False)
+    assert rules.models == {"embedder": "champion", "reranker": "*"}
+    assert load_project(write(tmp_path, 'app = "a"\n')).events.models == {}
+
+
+@pytest.mark.parametrize(
+    "events", ["3", "{deploy = 1}", "{models = {Embedder = 'a'}}", "{models = {a = ''}}", "{modles = {}}"]
+)
+def test_wrong_rules_for_events_are_answered_with_right_ones(tmp_path: Path, events: str) -> None:
+    with pytest.raises(InputError, match="is any new version"):
+        load_project(write(tmp_path, f'app = "a"\nevents = {events}\n'))

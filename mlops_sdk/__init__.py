@@ -8,21 +8,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mlops_sdk.release.manifest import Manifest
     from mlops_sdk.release.manifest_file import load_manifest
+    from mlops_sdk.release.next_release import CodeUpdate, DataUpdate, ModelUpdate
     from mlops_sdk.release.project import Project, load_project
     from mlops_sdk.rollout.ask import at, doctor, history, status
     from mlops_sdk.rollout.attest import attest
     from mlops_sdk.rollout.blocks import block, unblock
     from mlops_sdk.rollout.bring_up import bring_up
     from mlops_sdk.rollout.deploy import deploy, plan_deploy
+    from mlops_sdk.rollout.events.poll import poll
+    from mlops_sdk.rollout.events.react import react
     from mlops_sdk.rollout.locking import lock_manifest
     from mlops_sdk.rollout.promote import promote
-    from mlops_sdk.rollout.rollback import Rollback
+    from mlops_sdk.rollout.rollback import Rollback, rollback
     from mlops_sdk.state.reading import connect
 
 __version__ = "0.1.0"
 
 _WHERE = {
+    "CodeUpdate": "release.next_release",
+    "DataUpdate": "release.next_release",
+    "Manifest": "release.manifest",
+    "ModelUpdate": "release.next_release",
     "Project": "release.project",
     "Rollback": "rollout.rollback",
     "at": "rollout.ask",
@@ -37,12 +45,19 @@ _WHERE = {
     "load_project": "release.project",
     "lock_manifest": "rollout.locking",
     "plan_deploy": "rollout.deploy",
+    "poll": "rollout.events.poll",
     "promote": "rollout.promote",
+    "react": "rollout.events.react",
+    "rollback": "rollout.rollback",
     "status": "rollout.ask",
     "unblock": "rollout.blocks",
 }
 
 __all__ = [
+    "CodeUpdate",
+    "DataUpdate",
+    "Manifest",
+    "ModelUpdate",
     "Project",
     "Rollback",
     "__version__",
@@ -58,7 +73,10 @@ __all__ = [
     "load_project",
     "lock_manifest",
     "plan_deploy",
+    "poll",
     "promote",
+    "react",
+    "rollback",
     "status",
     "unblock",
 ]

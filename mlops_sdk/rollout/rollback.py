@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mlops_sdk.errors import InputError, NotFoundError
+from mlops_sdk.errors import InputError, NotFoundError, PolicyError
 from mlops_sdk.ledger.named import named_digest
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
@@ -86,6 +86,40 @@ class Rollback:
     def apply(self) -> Outcome:
         """Roll back. Raises TurnedBackError or NotTurnedBackError when a step fails."""
         return execute(self.run, self.started)
+
+
+def rollback(
+    project: Project,
+    environment: str,
+    *,
+    reason: str,
+    to: str = "",
+    accept_loss: bool = False,
+    end_blockers: bool = False,
+    report: Report = silent,
+    timeout_s: float = 600.0,
+) -> Outcome:
+    """Roll back without a question, for scripts: see `Rollback.begin`.
+
+    Raises what that and `Rollback.apply` raise, and PolicyError, before anything changes, where rows would be missing
+    afterwards and `accept_loss` is not given.
+    """
+    with Rollback.begin(
+        project,
+        environment,
+        to=to,
+        reason=reason,
+        end_blockers=end_blockers,
+        report=report,
+        timeout_s=timeout_s,
+    ) as begun:
+        if begun.loses_rows and not accept_loss:
+            raise PolicyError(
+                "rows would be lost:\n" + "\n".join(begun.preview_lines()),
+                where=environment,
+                remedy="accept_loss=True goes on all the same",
+            )
+        return begun.apply()
 
 
 def find_target(session: Session, to: str) -> Lock:

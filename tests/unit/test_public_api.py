@@ -1,7 +1,9 @@
 """The names that CI scripts import from the package."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import mlops_sdk
 
@@ -9,6 +11,13 @@ import mlops_sdk
 def test_every_public_name_can_be_had() -> None:
     for name in mlops_sdk.__all__:
         assert getattr(mlops_sdk, name) is not None, name
+
+
+def test_every_public_name_is_told_to_type_checkers_too() -> None:
+    source = Path(mlops_sdk.__file__).read_text(encoding="utf-8")
+    typed = source.partition("if TYPE_CHECKING:")[2].partition("__version__")[0]
+    for name in mlops_sdk.__all__:
+        assert name == "__version__" or re.search(rf"\b{name}\b", typed), name
 
 
 def test_importing_the_package_imports_nothing_of_weight() -> None:

@@ -24,10 +24,8 @@ from starlette.applications import Starlette
 from mlops_sdk.errors import InputError, MovedError, NotFoundError, PolicyError
 from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.registry.webhooks import sign
-from mlops_sdk.release.lock_file import lock_path
 from mlops_sdk.release.next_release import DataUpdate, Event, ModelUpdate
 from mlops_sdk.release.tables import BuilderSpec, ColumnSpec, SourceSpec, TableSpec
-from mlops_sdk.rollout.deploy import deploy
 from mlops_sdk.rollout.events import poll as polling
 from mlops_sdk.rollout.events import react as reacting
 from mlops_sdk.rollout.events.make import code_update
@@ -242,16 +240,6 @@ def test_a_staging_that_cannot_be_reached_does_not_fail_the_production_release(
     pause_rehearsals(project, "prd", "v0.0.2", notes.append)
     assert "stg was not paused" in notes[0].text
     assert "never brought up" in notes[0].text
-
-
-def test_a_candidate_is_refused_in_production_before_anything_is_done(event_project: EventProject) -> None:
-    found = event_project
-    project = found.configure('environments = ["local", "prd"]\n')
-    found.register("embedder")
-    path = found.root / react(found, EMBEDDER_2).made.file
-    with pytest.raises(PolicyError, match=r"v0\.0\.2-rc1 is a candidate"):
-        deploy(project, "prd", path)
-    assert not lock_path(path).exists()
 
 
 # --- polling

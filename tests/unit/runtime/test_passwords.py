@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr
 
-from mlops_sdk.runtime.passwords import derive, new_master_key
+from mlops_sdk.runtime.passwords import derive, derive_shared, new_master_key
 
 KEY = SecretStr("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8")
 
@@ -33,3 +33,14 @@ def test_a_bad_key_is_refused_and_not_shown(text: str) -> None:
         derive(SecretStr(text), "sdk")
     assert not text or text not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+def test_what_is_shared_with_a_sender_is_no_role_s_password_and_another_for_each_purpose() -> None:
+    key = new_master_key()
+    found = {
+        derive_shared(key, "a"),
+        derive_shared(key, "b"),
+        derive(key, "a"),
+        derive_shared(new_master_key(), "a"),
+    }
+    assert len(found) == 4

@@ -64,6 +64,17 @@ def read_bindings(conn: Connection, environment: str, *, retired: bool) -> list[
     return [_binding(environment, row) for row in rows]
 
 
+def read_kept(conn: Connection, environment: str) -> list[Binding]:
+    """The bindings that stack config should hold, oldest first: those referenced, and the live one in any case."""
+    rows = conn.execute(
+        f"SELECT {_COLUMNS} FROM mlops.binding AS b WHERE env = %s"  # noqa: S608 - a constant
+        " AND (status IN ('bound', 'cut') OR digest = (SELECT p.digest FROM mlops.pointer AS p WHERE p.env = b.env))"
+        " ORDER BY seq",
+        [environment],
+    ).fetchall()
+    return [_binding(environment, row) for row in rows]
+
+
 def schema_name(app: str, seq: int, digest: str) -> str:
     """The Postgres schema and role of a release: `rel_<app<=20>_<seq6>_<sha8>`, at most 41 bytes."""
     slug = re.sub(r"[^a-z0-9]+", "_", app.lower()).strip("_")[:20]

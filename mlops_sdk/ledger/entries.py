@@ -150,17 +150,17 @@ def last_verified_before(entries: Iterable[Entry], digest: str) -> str | None:
 
     `entries` are all of an environment, newest first. None when there is no such release.
     """
-    outcome: dict[str, str] = {}  # newest of verified, withdrawn, failed and turned_back, by digest
-    blocks: dict[str, str] = {}  # newest of block and unblock, by digest
+    outcome: dict[str, str] = {}  # newest of verified, withdrawn, failed, turned_back, by digest
+    block: dict[str, str] = {}  # newest of block, unblock, by digest
     left: set[str] = set()
     made_live: set[str] = set()
     for entry in entries:
         if entry.digest is None:
             continue
-        if entry.kind in ("failed", "turned_back", "verified", "withdrawn"):
+        if entry.kind in ("verified", "withdrawn", "failed", "turned_back"):
             outcome.setdefault(entry.digest, entry.kind)
         if entry.kind in ("block", "unblock"):
-            blocks.setdefault(entry.digest, entry.kind)
+            block.setdefault(entry.digest, entry.kind)
         if entry.kind != "live":
             continue
         # Reading backwards: a rollback away from X counts unless X was made live again after it.
@@ -169,19 +169,17 @@ def last_verified_before(entries: Iterable[Entry], digest: str) -> str | None:
         made_live.add(entry.digest)
     if digest not in made_live:
         return None
-    outcome = {one: kind for one, kind in outcome.items() if blocks.get(one) != "block"}
-    return _newest_candidate(entries, digest, outcome, left)
+    fit = {one for one, kind in outcome.items() if kind == "verified" and block.get(one) != "block"}
+    return _newest_candidate(entries, digest, fit - left)
 
 
-def _newest_candidate(
-    entries: Iterable[Entry], digest: str, outcome: Mapping[str, str], left: set[str]
-) -> str | None:
+def _newest_candidate(entries: Iterable[Entry], digest: str, fit: set[str]) -> str | None:
     seen = False
     for entry in entries:
         if entry.kind != "live" or entry.digest is None:
             continue
         if entry.digest == digest:
             seen = True
-        elif seen and outcome.get(entry.digest) == "verified" and entry.digest not in left:
+        elif seen and entry.digest in fit:
             return entry.digest
     return None

@@ -17,11 +17,13 @@ from mlops_sdk.ledger.bindings import insert_binding, read_binding, read_binding
 from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction, retry
 from mlops_sdk.ledger.entries import Entry, Hold, Kind, Pointer
 from mlops_sdk.ledger.migrations import installed_version, refuse_newer
+from mlops_sdk.ledger.periods import read_moment, read_unfinished
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock
 
-_RECENT = 50  # more than one command ever writes
-_LIVE_ENTRIES = "SELECT body FROM mlops.entry WHERE env = %s AND kind = 'live'"
+_RECENT = 50  # commands whose steps tell how long one takes
+# Of many thousand entries, those that say which release a rollback goes to.
+_DECISIVE = ["live", "verified", "withdrawn", "failed", "turned_back", "block", "unblock"]
 
 
 class Ledger:
@@ -103,8 +105,9 @@ class Ledger:
         return found[0] if found else None
 
     def unfinished_intent(self) -> Entry | None:
-        """The intent of a deploy or rollback that was cut off, if the newest one was: see `entries`."""
-        return chain.unfinished_intent(self.entries(_RECENT))
+        """The intent of a deploy or rollback that was cut off, if the newest one was."""
+        with self.connect() as conn:
+            return read_unfinished(conn, self.environment)
 
     def last_durations(self, step: str) -> dict[str, float]:
         """Seconds that steps of this name took in the last command that did them, by table."""
@@ -122,30 +125,16 @@ class Ledger:
 
     def at(self, time: datetime) -> Entry | None:
         """The `live` entry that was in force at `time`; None before the first one."""
-        return self._live("AND at <= %s ORDER BY n DESC LIMIT 1", time)
+        with self.connect() as conn:
+            return read_moment(conn, self.environment, addresses.At(time)).live
 
     def resolve(self, address: addresses.Address) -> Entry | None:
         """The `live` entry in force at the address's moment; None when nothing was live.
 
         Raises NotFoundError for an entry number that was never written, or further back than history goes.
         """
-        match address.moment:
-            case addresses.Head():
-                return self._live("ORDER BY n DESC LIMIT 1")
-            case addresses.At(time=time):
-                return self.at(time)
-            case addresses.Number(n=n):
-                head = self.head()
-                if head is None or not 1 <= n <= head.n:
-                    raise NotFoundError(
-                        f"{self.environment} has no entry {n}; the newest is {head.n if head else 0}"
-                    )
-                return self._live("AND n <= %s ORDER BY n DESC LIMIT 1", n)
-            case addresses.Back(count=count):
-                found = self._live("ORDER BY n DESC OFFSET %s LIMIT 1", count)
-                if found is None and count > 0:
-                    raise NotFoundError(f"{self.environment} has no live release {count} changes ago")
-                return found
+        with self.connect() as conn:
+            return read_moment(conn, self.environment, address.moment).live
 
     def last_verified_before(self, digest: str) -> str | None:
         """The release that a rollback from `digest` goes to: see `entries.last_verified_before`.
@@ -153,19 +142,19 @@ class Ledger:
         Only releases whose tables are still kept count.
         """
         kept = {binding.digest for binding in self.bindings()}
-        newest_first = [entry for entry in self.entries() if entry.digest is None or entry.digest in kept]
-        return chain.last_verified_before(newest_first, digest)
+        with self.connect() as conn:
+            rows = conn.execute(
+                "SELECT body FROM mlops.entry WHERE env = %s AND kind = ANY(%s) AND digest = ANY(%s)"
+                " ORDER BY n DESC",
+                [self.environment, _DECISIVE, list(kept)],
+            ).fetchall()
+        return chain.last_verified_before([chain.from_body(row[0]) for row in rows], digest)
 
     def verify(self) -> int:
         """Check the whole chain; the number of entries. Raises ValueError for the first wrong one."""
         oldest_first = list(reversed(self.entries()))
         chain.verify_chain(oldest_first)
         return len(oldest_first)
-
-    def _live(self, clause: str, *values: object) -> Entry | None:
-        with self.connect() as conn:
-            row = conn.execute(f"{_LIVE_ENTRIES} {clause}", [self.environment, *values]).fetchone()
-            return chain.from_body(row[0]) if row else None
 
     # --- pointer and hold
 
@@ -177,15 +166,7 @@ class Ledger:
     def hold(self) -> Hold | None:
         """The hold in force."""
         with self.connect() as conn:
-            row = conn.execute(
-                "SELECT body FROM mlops.entry WHERE env = %s AND kind IN ('hold', 'resume')"
-                " ORDER BY n DESC LIMIT 1",
-                [self.environment],
-            ).fetchone()
-        entry = chain.from_body(row[0]) if row else None
-        if entry is None or entry.kind == "resume":
-            return None
-        return Hold(entry.reason, entry.actor, entry.at, entry.n)
+            return read_hold(conn, self.environment)
 
     def set_hold(self, held: bool, *, lease: LeaseToken | None, actor: str, reason: str) -> Entry | None:
         """Set or end the hold; None when it was so already."""
@@ -278,6 +259,18 @@ def read_pointer(conn: Connection, environment: str) -> Pointer:
         "SELECT digest, epoch, entry FROM mlops.pointer WHERE env = %s", [environment]
     ).fetchone()
     return _pointer(environment, row)
+
+
+def read_hold(conn: Connection, environment: str) -> Hold | None:
+    """The hold in force."""
+    row = conn.execute(
+        "SELECT body FROM mlops.entry WHERE env = %s AND kind IN ('hold', 'resume') ORDER BY n DESC LIMIT 1",
+        [environment],
+    ).fetchone()
+    entry = chain.from_body(row[0]) if row else None
+    if entry is None or entry.kind == "resume":
+        return None
+    return Hold(entry.reason, entry.actor, entry.at, entry.n)
 
 
 def _pointer(environment: str, row: tuple[Any, ...] | None) -> Pointer:

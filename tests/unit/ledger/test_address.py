@@ -28,18 +28,30 @@ def test_an_address_names_a_moment(text: str, moment: Head | Number | Back | At)
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "what", "example"),
     [
-        "",
-        "Local",
-        "local#",
-        "local#-1",
-        "local~x",
-        "local@{}",
-        "local@{yesterday}",
-        "local@{9999999.weeks.ago}",
+        ("", "it names no environment", "ENV#ENTRY"),
+        ("#4", "it names no environment", "ENV#ENTRY"),
+        ("Local", "'Local' is no environment", "ENV~RELEASES_AGO"),
+        ("local#", "after # comes the number of an entry, not ''", "local#42"),
+        ("local#-1", "after # comes the number of an entry, not '-1'", "local#42"),
+        ("prd#v0.0.1", "after # comes the number of an entry, not 'v0.0.1'", "prd#42"),
+        ("local~x", "after ~ comes how many releases ago, not 'x'", "local~1"),
+        ("local~1~1", "after ~ comes how many releases ago, not '1~1'", "local~1"),
+        ("local@2.hours.ago", "a time stands in braces after @", "local@{2.hours.ago}"),
+        ("local@{2.hours.ago", "a time stands in braces after @", "local@{2.hours.ago}"),
+        ("local@{{}}", "a time stands in braces after @", "local@{2.hours.ago}"),
+        ("local@{}", "it has no time that can be read: ''", "2026-01-01T12:00"),
+        ("local@{yesterday}", "it has no time that can be read: 'yesterday'", "2.hours.ago"),
+        ("local@{9999999.weeks.ago}", "it has no time that can be read", "2.hours.ago"),
+        ("local@{2026-13-01}", "it has no time that can be read: '2026-13-01'", "2026-01-01T12:00"),
     ],
 )
-def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(InputError):
+def test_a_malformed_address_says_what_was_expected_with_an_example(
+    text: str, what: str, example: str
+) -> None:
+    with pytest.raises(InputError) as refused:
         parse(text, now=NOW)
+
+    assert what in refused.value.what
+    assert example in refused.value.remedy

@@ -70,6 +70,12 @@ def ensure(
     return folder / "bin" / "python"
 
 
+def is_made(project_root: Path, lock: bytes, *, python: str | None = None) -> bool:
+    """Whether `ensure` would find the environment of `lock` complete. Raises DependencyError without a Python."""
+    name = _environment_name(lock, python or find_python())
+    return _is_complete(project_root.resolve() / ".venvs" / name)
+
+
 def find_python() -> str:
     """A supported Python: this one, else the first on PATH. Raises DependencyError if there is none."""
     if sys.version_info[:2] in SUPPORTED:

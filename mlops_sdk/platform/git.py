@@ -5,7 +5,7 @@ Must not change a work tree, an index or a branch of a person; `checkout` makes 
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlops_sdk.errors import InputError, MlopsError, NotFoundError, UnreachableError
@@ -101,6 +101,40 @@ def file_at(root: Path, commit: str, path: str) -> bytes:
             remedy="a release needs the dependency lock of its commit: add and commit it",
         )
     return done.stdout
+
+
+def files_at(root: Path, commits: Sequence[str], path: str) -> dict[str, bytes | None]:
+    """The bytes of `path` in each commit, None where the commit or the file is not there; one process for all.
+
+    Raises InputError where git is not installed, MlopsError when it fails.
+    """
+    asked = "".join(f"{commit}:{path}\n" for commit in commits)
+    try:
+        done = subprocess.run(
+            ["git", "cat-file", "--batch"],
+            cwd=root,
+            input=asked.encode(),
+            capture_output=True,
+            check=False,
+            timeout=_TIMEOUT_S,
+        )
+    except FileNotFoundError as error:
+        raise InputError("git is not installed", remedy="Install git.") from error
+    if done.returncode != 0:
+        raise MlopsError(
+            f"git cat-file failed: {done.stderr.decode(errors='replace').strip()}", where=str(root)
+        )
+    found: dict[str, bytes | None] = {}
+    rest = done.stdout
+    for commit in commits:
+        # "HASH blob SIZE", the content and a line break; or "NAME missing".
+        header, _, rest = rest.partition(b"\n")
+        size = header.rpartition(b" ")[2]
+        if size.isdigit():
+            found[commit], rest = rest[: int(size)], rest[int(size) + 1 :]
+        else:
+            found[commit] = None
+    return found
 
 
 def run_git(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:

@@ -4,9 +4,6 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from mlops_sdk.errors import InputError
 from mlops_sdk.registry.models import MLmodel, artifact_digest, parse_mlmodel
 
@@ -36,6 +33,9 @@ def read_mlmodel(folder: Path) -> MLmodel:
 
 def parse_mlmodel_text(text: str, *, where: str) -> MLmodel:
     """The MLmodel file in `text`. Raises InputError that names `where`."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     try:
         document: Any = YAML(typ="safe", pure=True).load(text)
         return parse_mlmodel(document if isinstance(document, dict) else {})

@@ -4,13 +4,14 @@ Processes share it without a lock: a folder appears whole or not at all. It must
 """
 
 import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from mlops_sdk.registry.artifact import folder_digest
-from mlops_sdk.release.digest import short
+from mlops_sdk.release.digest import digest_of, short
 
 
 def cached(digest: str, cache: Path) -> Path | None:
@@ -20,6 +21,39 @@ def cached(digest: str, cache: Path) -> Path | None:
         return folder if folder.is_dir() and folder_digest(folder) == digest else None
     except FileNotFoundError:
         return None  # another process is removing a damaged one
+
+
+def looks_cached(digest: str, cache: Path) -> bool:
+    """Whether `cached` would find the artifact, without reading files again that are as they were when it did.
+
+    As they were: the same paths, sizes and times of change. For showing only: whoever uses a model calls `cached`.
+    """
+    folder, note = cache / short(digest), cache / f".checked-{short(digest)}"
+    try:
+        stamp = f"{digest} {_stamp(folder)}"
+        if note.exists() and note.read_text(encoding="utf-8") == stamp:
+            return True
+    except FileNotFoundError:
+        return False
+    if cached(digest, cache) is None:
+        return False
+    with contextlib.suppress(PermissionError):  # who may only read hashes again
+        fresh = note.with_name(f"{note.name}.{os.getpid()}")
+        fresh.write_text(stamp, encoding="utf-8")
+        fresh.replace(note)
+    return True
+
+
+def _stamp(folder: Path) -> str:
+    """The digest of paths, sizes and times of change. Raises FileNotFoundError where there is no such folder."""
+    if not folder.is_dir():
+        raise FileNotFoundError(folder)
+    facts = [
+        [path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns]
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
+    return digest_of(facts)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ import shutil
 import time
 
 from mlops_sdk.errors import UnreachableError
-from mlops_sdk.platform.ports import LOOPBACK
 from mlops_sdk.platform.postgres import remove_data
 from mlops_sdk.platform.programs import PREFECT_WORKER
 from mlops_sdk.platform.supervisor import Supervisor
@@ -14,8 +13,6 @@ from mlops_sdk.rollout.progress import Note, Report, silent
 from mlops_sdk.rollout.pulumi_events import narrate
 from mlops_sdk.rollout.session import Session, open_session
 from mlops_sdk.runtime import env_file
-from mlops_sdk.stack import config
-from mlops_sdk.stack.config_file import read_plain
 from mlops_sdk.stack.drive import Stack
 from mlops_sdk.traffic.handover import reconcile
 
@@ -34,20 +31,12 @@ def bring_up(project: Project, environment: str, *, report: Report = silent) -> 
     report(Note(f"{environment} is up: {made} resources changed in {time.monotonic() - started:.1f} s"))
     with open_session(project, environment, report) as session:
         reconcile(session.operator.operator_url, environment, session.traffic)
-        return addresses(session)
+        return session.addresses()
 
 
 def addresses(session: Session) -> dict[str, str]:
     """Return what a person can open in a browser or ask with curl, by name."""
-    settings = session.settings
-    port = config.ports_of(read_plain(session.stack.config.path, session.environment)).get("agent")
-    return {
-        "router": settings.router_url,
-        **({"page": f"http://{LOOPBACK}:{port}"} if port else {}),
-        "mlflow": settings.mlflow_tracking_uri,
-        "prefect": settings.prefect_api_url.removesuffix("/api"),
-        "postgres": f"{settings.database_host}:{settings.database_port}/{settings.database_name}",
-    }
+    return session.addresses()
 
 
 def stop(project: Project, environment: str, *, report: Report = silent, timeout_s: float = 60.0) -> int:

@@ -8,14 +8,12 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_sdk.errors import InputError, LeaseHeldError, NotFoundError
 from mlops_sdk.ledger.lease import Holder, Lease, break_lease, current
 from mlops_sdk.ledger.store import Ledger
-from mlops_sdk.platform.checkout import ensure_python
-from mlops_sdk.platform.git import file_at
-from mlops_sdk.registry.client import Registry
+from mlops_sdk.platform.ports import LOOPBACK
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
@@ -25,8 +23,12 @@ from mlops_sdk.runtime import env_file
 from mlops_sdk.runtime.settings import EnvironmentSettings, OperatorSettings
 from mlops_sdk.stack import config
 from mlops_sdk.stack.config import Basis
+from mlops_sdk.stack.config_file import read_plain
 from mlops_sdk.stack.drive import Stack
 from mlops_sdk.traffic.router_files import FileTraffic
+
+if TYPE_CHECKING:
+    from mlops_sdk.registry.client import Registry
 
 AGENT = "agent"
 """Who the agent is in the ledger and in a lease."""
@@ -51,6 +53,18 @@ class Session:
     def folder(self) -> Path:
         """The environment's folder on this machine."""
         return self.project.environment_folder(self.environment)
+
+    def addresses(self) -> dict[str, str]:
+        """Return what a person can open in a browser or ask with curl, by name."""
+        settings = self.settings
+        port = config.ports_of(read_plain(self.stack.config.path, self.environment)).get("agent")
+        return {
+            "router": settings.router_url,
+            **({"page": f"http://{LOOPBACK}:{port}"} if port else {}),
+            "mlflow": settings.mlflow_tracking_uri,
+            "prefect": settings.prefect_api_url.removesuffix("/api"),
+            "postgres": f"{settings.database_host}:{settings.database_port}/{settings.database_name}",
+        }
 
     def acquire_lease(self, who: str | None = None) -> Lease:
         """Take the environment's lease, after ending an engine that a dead predecessor left. Raises LeaseHeldError.
@@ -150,6 +164,9 @@ class Session:
 
     def environment_of(self, commit: str) -> Path:
         """Return the dependency environment of a commit, made where it is missing, relative to the project."""
+        from mlops_sdk.platform.checkout import ensure_python
+        from mlops_sdk.platform.git import file_at
+
         lock = file_at(self.project.root, commit, DEPENDENCY_LOCK)
         return ensure_python(self.project.root, lock).parent.parent.relative_to(self.project.root)
 
@@ -189,8 +206,11 @@ def open_session(project: Project, environment: str, report: Report = silent) ->
     )
 
 
-def registry_of(project: Project, environment: str) -> Registry:
+def registry_of(project: Project, environment: str) -> "Registry":
     """Return the project's model registry: its own, or that of the environment. Raises NotFoundError."""
+    # Its HTTP client costs a quarter of a second, and what only asks the ledger needs none.
+    from mlops_sdk.registry.client import Registry
+
     if project.registry_uri:
         return Registry(project.registry_uri)
     folder = project.environment_folder(environment)

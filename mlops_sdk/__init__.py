@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from mlops_sdk.release.manifest_file import load_manifest
     from mlops_sdk.release.next_release import CodeUpdate, DataUpdate, ModelUpdate
     from mlops_sdk.release.project import Project, load_project
-    from mlops_sdk.rollout.ask import at, doctor, history, status
+    from mlops_sdk.rollout.ask import at, history, status
     from mlops_sdk.rollout.attest import attest
     from mlops_sdk.rollout.blocks import block, unblock
     from mlops_sdk.rollout.bring_up import bring_up
+    from mlops_sdk.rollout.checks import doctor
     from mlops_sdk.rollout.deploy import deploy, plan_deploy
     from mlops_sdk.rollout.events.poll import poll
     from mlops_sdk.rollout.events.react import react
@@ -39,7 +40,7 @@ _WHERE = {
     "bring_up": "rollout.bring_up",
     "connect": "state.reading",
     "deploy": "rollout.deploy",
-    "doctor": "rollout.ask",
+    "doctor": "rollout.checks",
     "history": "rollout.ask",
     "load_manifest": "release.manifest_file",
     "load_project": "release.project",

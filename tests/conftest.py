@@ -13,6 +13,7 @@ settings.load_profile("tests")
 pytest_plugins = [
     "tests.support.postgres",
     "tests.support.environment",
+    "tests.support.asked",
     "tests.support.supervisor",
     "tests.support.mlflow_server",
     "tests.support.event_project",
@@ -34,6 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 # Files that share what is slow to start, by the words that their names begin with. All others stand alone.
 _TOGETHER = {
     "test_release_and_back": "a clone with models",
+    "test_restore": "a clone with models",
     "test_wrong_input": "a clone with models",
     "test_workflow": "a clone with models",
     "test_registry": "MLflow",

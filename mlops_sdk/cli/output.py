@@ -26,6 +26,11 @@ def say(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
+def percent(share: int, of: int) -> str:
+    """Return a share of the traffic for people: `25 %`, `0.4 %`."""
+    return f"{100 * share / of:.1f}".removesuffix(".0") + " %"
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
     """Print rows under headings, or the sentence `empty` where there are none."""
     if not rows:

@@ -48,3 +48,16 @@ def require_anchor(newest_first: Sequence[Entry], anchor: Anchor) -> None:
                 raise ValueError(f"entry {entry.n} has hash {entry.hash}, the anchor says {anchor.hash}")
             return
     raise ValueError(f"entry {anchor.n} is not there; there are {len(newest_first)}")
+
+
+def lost_anchors(newest_first: Sequence[Entry]) -> dict[Anchor, int]:
+    """Anchors of entries that were lost with an older state of the database, and the entry that says so.
+
+    A person said so, with a reason, in an entry of kind `reconciled`: it names them in `lost_anchors`.
+    """
+    return {
+        parse_anchor(text): entry.n
+        for entry in newest_first
+        if entry.kind == "reconciled"
+        for text in entry.details.get("lost_anchors", ())
+    }

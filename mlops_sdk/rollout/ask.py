@@ -1,68 +1,91 @@
-"""Answers about an environment: history, status, what was live when, who deploys, and whether all is well.
+"""Answers about an environment: history, status, what was live when, who answered a request, who deploys.
 
-Reads only. Answers are JSON data; their shapes stand in `docs/reference/output.md`.
+Reads only, and imports what speaks with servers only where it is used: a person waits for it. Answers are JSON data;
+their shapes stand in `docs/reference/output.md`. What is checked rather than asked is in `audit` (the ledger) and
+`checks` (all else).
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from mlops_sdk.errors import MlopsError, NotFoundError, UnreachableError
+from mlops_sdk.errors import NotFoundError, UnreachableError
 from mlops_sdk.ledger import address as addresses
-from mlops_sdk.ledger.anchor import anchor_of, parse_anchor, require_anchor
-from mlops_sdk.ledger.entries import Entry, verify_chain
+from mlops_sdk.ledger.bindings import read_binding, read_bindings, read_lock
+from mlops_sdk.ledger.database import Connection
+from mlops_sdk.ledger.entries import Entry
 from mlops_sdk.ledger.lease import current
-from mlops_sdk.ledger.predictions import answers_of
-from mlops_sdk.platform.supervisor import Supervisor
+from mlops_sdk.ledger.periods import (
+    Moment,
+    Period,
+    read_moment,
+    read_periods,
+    read_tags,
+    read_verdicts,
+)
+from mlops_sdk.ledger.predictions import Answer, answers_of
+from mlops_sdk.ledger.store import read_hold, read_pointer
+from mlops_sdk.ledger.weights import OF, Weight, share_of
+from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout.bring_up import addresses as addresses_of
-from mlops_sdk.rollout.health import check_of, database_checks, failed
+from mlops_sdk.rollout.drift import Intended, Seen, differences, documents
+from mlops_sdk.rollout.readiness import Readiness
 from mlops_sdk.rollout.session import Session, open_session
-from mlops_sdk.rollout.verify.service import runs
-from mlops_sdk.stack import config
 
 
 def history(
     project: Project, environment: str, *, limit: int, everything: bool = False
 ) -> list[dict[str, Any]]:
-    """Return what was live when, newest first: at most `limit` entries; with `everything` those of all kinds."""
-    with open_session(project, environment) as session:
-        newest_first = session.ledger.entries()
-        tags = {b.digest: b.release for b in session.ledger.bindings(retired=True)}
-    rows: list[dict[str, Any]] = []
-    live_to: datetime | None = None
-    verified = {entry.digest for entry in newest_first if entry.kind == "verified"}
-    for entry in newest_first:
-        if entry.kind == "live":
-            rows.append(_row(entry, tags, live_to, verified))
-            live_to = entry.at
-        elif everything:
-            rows.append(_row(entry, tags, None, verified))
-    return rows[:limit]
+    """Return what was live when, newest first: at most `limit` entries; with `everything` those of all kinds.
+
+    Each release that was live says whether a rollback could go to it now.
+    """
+    from mlops_sdk.rollout.readiness_facts import read_readiness
+
+    with open_session(project, environment) as session, session.ledger.connect() as conn:
+        found = read_periods(conn, environment, limit=limit, everything=everything)
+        digests = {one.entry.digest for one in found if one.entry.kind == "live" and one.entry.digest}
+        live = read_pointer(conn, environment).digest
+        tags = read_tags(conn, environment)
+        verdicts = read_verdicts(conn, environment, digests)
+        readiness = read_readiness(conn, session, digests - {live})
+    return [history_row(one, tags, verdicts, readiness) for one in found]
 
 
-def _row(
-    entry: Entry, tags: dict[str, str], live_to: datetime | None, verified: set[str | None]
+def history_row(
+    period: Period, tags: Mapping[str, str], verdicts: Mapping[str, str], readiness: Mapping[str, Readiness]
 ) -> dict[str, Any]:
+    """Return one row of the history; `ready` is null for what is live and for entries of other kinds."""
+    entry = period.entry
     is_live = entry.kind == "live"
-    ended = "live" if live_to is None else "verified" if entry.digest in verified else "was live"
+    ready = readiness.get(entry.digest or "") if is_live and period.until else None
     return {
         "n": entry.n,
         "kind": entry.kind,
         "release": tags.get(entry.digest or "") or entry.details.get("release"),
         "digest": entry.digest,
-        "status": ended if is_live else entry.kind,
+        "status": _status(period, verdicts) if is_live else entry.kind,
         "live_from": _time(entry.at),
-        "live_to": _time(live_to) if is_live and live_to else None,
+        "live_to": _time(period.until) if period.until else None,
         "by": entry.actor,
         "reason": entry.reason,
         "rollback_of": tags.get(entry.rollback_of or ""),
+        "ready": ready.ready if ready else None,
+        "missing": ready.document()["missing"] if ready else [],
+        "first": list(ready.first) if ready else [],
     }
 
 
+def _status(period: Period, verdicts: Mapping[str, str]) -> str:
+    if period.until is None:
+        return "live"
+    verdict = verdicts.get(period.entry.digest or "")
+    return verdict if verdict in ("verified", "withdrawn") else "was live"
+
+
 def status(project: Project, environment: str) -> dict[str, Any]:
-    """Return what is live, the kept releases with their services, the processes and the addresses.
+    """Return what is live, the kept releases with their services, the processes, the addresses, and the drift.
 
     While Postgres is away nothing is known of releases: `problem` says so, and the rest is answered all the same.
     """
@@ -74,83 +97,126 @@ def status(project: Project, environment: str) -> dict[str, Any]:
             "digest": None,
             "entry": None,
             "hold": None,
-            "addresses": addresses_of(session),
+            "addresses": session.addresses(),
             "releases": [],
-            "processes": [
-                {"name": s.name, "state": s.state, "pid": s.pid}
-                for s in Supervisor(session.folder).statuses().values()
-            ],
+            "drift": None,
+            "processes": _processes(session),
         }
         try:
-            return {**answer, **_recorded(session)}
+            with session.ledger.connect() as conn:
+                return {**answer, **_recorded(conn, session)}
         except UnreachableError as error:
             return {**answer, "problem": error.what}
 
 
-def _recorded(session: Session) -> dict[str, Any]:
-    """What the ledger says of the live release and of those that are kept, newest first."""
-    pointer = session.ledger.pointer()
-    hold = session.ledger.hold()
-    present = {binding.digest for binding in session.present(pointer.digest)}
-    bindings = session.ledger.bindings()
+def _processes(session: Session) -> list[dict[str, Any]]:
+    from mlops_sdk.platform.supervisor import Supervisor
+
+    return [
+        {"name": one.name, "state": one.state, "pid": one.pid}
+        for one in Supervisor(session.folder).statuses().values()
+    ]
+
+
+def _recorded(conn: Connection, session: Session) -> dict[str, Any]:
+    """What the ledger says of the live release and of those that are kept, newest first, and what differs."""
+    from mlops_sdk.rollout.observed import look, read_intended
+
+    environment = session.environment
+    pointer, hold = read_pointer(conn, environment), read_hold(conn, environment)
+    bindings = read_bindings(conn, environment, retired=False)
+    locks = {binding.digest: read_lock(conn, binding.digest) for binding in bindings}
+    intended = read_intended(conn, session, locks)
+    seen = look(session, intended)
     return {
         "live": next((b.release for b in bindings if b.digest == pointer.digest), None),
         "digest": pointer.digest,
         "entry": pointer.entry,
         "hold": hold.reason if hold else None,
-        "releases": [
-            {
-                "release": binding.release,
-                "digest": binding.digest,
-                "slot": _slot(binding.digest, pointer.digest, present),
-                "service": "ready" if runs(binding) else "down",
-                "port": binding.service_port,
-                "pg_schema": binding.pg_schema,
-                "models": _models(session.ledger.lock(binding.digest)),
-            }
-            for binding in reversed(bindings)
-        ],
+        "releases": [status_row(one, locks[one.digest], intended, seen) for one in reversed(bindings)],
+        "drift": documents(differences(intended, seen)),
     }
 
 
-def _slot(digest: str, live: str | None, present: set[str]) -> str:
-    if digest == live:
+def status_row(binding: Binding, lock: Lock, intended: Intended, seen: Seen) -> dict[str, Any]:
+    """Return one release of the status."""
+    service = seen.services.get(binding.digest)
+    runs = service is not None and service.ready and service.digest == binding.digest
+    kept = {one.digest for one in intended.releases}
+    return {
+        "release": binding.release,
+        "digest": binding.digest,
+        "slot": _slot(binding.digest, intended, kept),
+        "service": "ready" if runs else "down",
+        "port": binding.service_port,
+        "pg_schema": binding.pg_schema,
+        "models": _models(lock),
+    }
+
+
+def _slot(digest: str, intended: Intended, kept: set[str]) -> str:
+    if digest == intended.live:
         return "current"
-    return "kept" if digest in present else "-"
+    if digest == intended.following:
+        return "next"
+    return "kept" if digest in kept else "-"
 
 
 def at(project: Project, address: str) -> dict[str, Any]:
-    """Return which release was live at `address`, with its commit and models. Raises InputError, NotFoundError."""
+    """Return which release was live at `address`, with its commit and models, and who had which share of traffic.
+
+    Raises InputError for what is no address, NotFoundError for an entry that was never written.
+    """
     parsed = addresses.parse(address, now=datetime.now(UTC))
-    with open_session(project, parsed.environment) as session:
-        entry = session.ledger.resolve(parsed)
-        if entry is None or entry.digest is None:
+    with open_session(project, parsed.environment) as session, session.ledger.connect() as conn:
+        found = read_moment(conn, parsed.environment, parsed.moment)
+        if found.live is None or found.live.digest is None:
             return {"address": address, "environment": parsed.environment, "release": None}
-        lock = session.ledger.lock(entry.digest)
-        binding = session.ledger.binding(entry.digest)
-        retired = session.ledger.statuses().get(entry.digest) == "retired"
-        return {
-            "address": address,
-            "environment": parsed.environment,
-            "release": lock.release,
-            "digest": lock.digest,
-            "n": entry.n,
-            "live_from": _time(entry.at),
-            "by": entry.actor,
-            "commit": lock.code.commit,
-            "pg_schema": binding.pg_schema if binding and not retired else None,
-            "models": _models(lock),
-        }
+        digest = found.live.digest
+        binding = (
+            None if _is_retired(conn, session, digest) else read_binding(conn, parsed.environment, digest)
+        )
+        document = at_document(
+            found, found.live, binding, read_lock(conn, digest), read_tags(conn, parsed.environment)
+        )
+        return {"address": address, "environment": parsed.environment, **document}
+
+
+def at_document(
+    found: Moment, live: Entry, binding: Binding | None, lock: Lock, tags: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return what `at` says of a live release; `binding` is None where its tables are gone."""
+    return {
+        "release": lock.release,
+        "digest": lock.digest,
+        "n": live.n,
+        "live_from": _time(live.at),
+        "by": live.actor,
+        "reason": live.reason,
+        "commit": lock.code.commit,
+        "pg_schema": binding.pg_schema if binding else None,
+        "models": _models(lock),
+        "weights": [_weight(weight, tags) for weight in found.weights],
+    }
+
+
+def _weight(weight: Weight, tags: Mapping[str, str]) -> dict[str, Any]:
+    release = tags.get(weight.digest, weight.digest)
+    return {"release": release, "digest": weight.digest, "share": weight.share, "of": OF}
+
+
+def _is_retired(conn: Connection, session: Session, digest: str) -> bool:
+    query = "SELECT status FROM mlops.binding WHERE env = %s AND digest = %s"
+    return conn.execute(query, [session.environment, digest]).fetchone() == ("retired",)
 
 
 def which_release(project: Project, environment: str, request_id: str) -> list[dict[str, Any]]:
     """Return who answered a request, from the prediction log: one row for each model that did.
 
-    Raises NotFoundError where nothing is logged of it.
+    Each says which share of the traffic the release had then. Raises NotFoundError where nothing is logged.
     """
-    with open_session(project, environment) as session:
-        with session.ledger.connect() as conn:
-            answers = answers_of(conn, request_id)
+    with open_session(project, environment) as session, session.ledger.connect() as conn:
+        answers = answers_of(conn, request_id)
         if not answers:
             raise NotFoundError(
                 f"no prediction is logged for request {request_id}",
@@ -158,48 +224,28 @@ def which_release(project: Project, environment: str, request_id: str) -> list[d
                 remedy="give the X-Request-Id of an answer; a service writes its log every second, and may drop"
                 " predictions under load",
             )
-        tags = {b.digest: b.release for b in session.ledger.bindings(retired=True)}
-        live = {answer.at: session.ledger.at(answer.at) for answer in answers}
-    return [
-        {
-            "at": _time(answer.at),
-            "release": tags.get(answer.digest, answer.digest),
-            "digest": answer.digest,
-            "slot": answer.slot,
-            "model": answer.model,
-            "model_version": answer.model_version,
-            "live": tags.get(entry.digest or "") if (entry := live[answer.at]) else None,
-        }
-        for answer in answers
-    ]
+        tags = read_tags(conn, environment)
+        times = {answer.at for answer in answers}
+        moments = {time: read_moment(conn, environment, addresses.At(time)) for time in times}
+    return [answer_row(answer, moments[answer.at], tags) for answer in answers]
 
 
-def verify_ledger(project: Project, environment: str, anchor: str | None = None) -> dict[str, Any]:
-    """Follow the hash chain from the first entry; return how many there are and the newest one, the head.
-
-    `anchor` is N:HASH of an entry, noted elsewhere: it must still hold. Raises InputError for what is no anchor, and
-    MlopsError naming the first entry that is not as it was written.
-    """
-    noted = parse_anchor(anchor) if anchor else None
-    with open_session(project, environment) as session:
-        newest_first = session.ledger.entries()
-    try:
-        verify_chain(reversed(newest_first))
-        if noted is not None:
-            require_anchor(newest_first, noted)
-    except ValueError as error:
-        raise MlopsError(
-            str(error),
-            where=f"ledger of {environment}",
-            remedy="somebody with more rights than the SDK changed it: compare it with a backup",
-        ) from error
-    head = newest_first[0] if newest_first else None
+def answer_row(answer: Answer, then: Moment, tags: Mapping[str, str]) -> dict[str, Any]:
+    """Return one row of `which-release`; `note` says so where the release had no weight then."""
+    share = share_of(then.weights, answer.digest)
+    release = tags.get(answer.digest, answer.digest)
+    note = f"{release} had no traffic then: it was asked on its own port, or answered what came before a handover"
     return {
-        "environment": environment,
-        "entries": len(newest_first),
-        "head": str(anchor_of(head)) if head else None,
-        "head_at": _time(head.at) if head else None,
-        "anchor": anchor,
+        "at": _time(answer.at),
+        "release": release,
+        "digest": answer.digest,
+        "slot": answer.slot,
+        "model": answer.model,
+        "model_version": answer.model_version,
+        "live": tags.get(then.live.digest or "") if then.live else None,
+        "share": share,
+        "of": OF,
+        "note": None if share else note,
     }
 
 
@@ -217,69 +263,6 @@ def lease(project: Project, environment: str) -> dict[str, Any] | None:
         "until": _time(held.until),
         "epoch": held.epoch,
     }
-
-
-def doctor(project: Project, environment: str, *, fix: bool = False) -> list[dict[str, Any]]:
-    """Return a list of checks: each has `check`, `ok`, `detail` and, if it failed, `remedy`.
-
-    With `fix`, what can be repaired in Postgres without harm is repaired first.
-    """
-    with open_session(project, environment) as session:
-        checks: list[tuple[str, Callable[[Session], str]]] = [
-            ("ledger: hash chain", lambda s: f"{s.ledger.verify()} entries"),
-            ("stack config agrees with the ledger", _config_agrees),
-            ("the router leads to the live release", _router_agrees),
-            ("the live release's service is ready", _service_runs),
-            ("every process runs", _processes_run),
-        ]
-        found = [_checked(name, check, session) for name, check in checks]
-        try:
-            return found + database_checks(session.ledger, environment, fix=fix)
-        except MlopsError as error:
-            return [*found, failed("Postgres can be looked at", error)]
-
-
-def _checked(name: str, check: Callable[[Session], str], session: Session) -> dict[str, Any]:
-    try:
-        return check_of(name, ok=True, detail=check(session))
-    except (MlopsError, ValueError) as error:
-        return failed(name, error)
-
-
-def _config_agrees(session: Session) -> str:
-    here = config.cause_of(session.stack.config.read())
-    if here != config.cause_of(session.rendered_config()):
-        raise MlopsError("it does not", remedy=f"`mlops stack sync {session.environment}`")
-    return "it does"
-
-
-def _router_agrees(session: Session) -> str:
-    digest = session.ledger.pointer().digest
-    binding = session.ledger.binding(digest) if digest else None
-    if binding is None:
-        return "nothing is live"
-    routes = session.traffic.read()
-    if not routes.leads_only_to(binding.service_port):
-        raise MlopsError(f"it leads to {routes}", remedy=f"`mlops up {session.environment}`")
-    return f"port {binding.service_port}"
-
-
-def _service_runs(session: Session) -> str:
-    digest = session.ledger.pointer().digest
-    binding = session.ledger.binding(digest) if digest else None
-    if binding is None:
-        return "nothing is live"
-    if not runs(binding):
-        raise MlopsError(f"{binding.release} does not answer", remedy=f"`mlops up {session.environment}`")
-    return binding.release
-
-
-def _processes_run(session: Session) -> str:
-    statuses = Supervisor(session.folder).statuses().values()
-    down = [s.name for s in statuses if not s.running]
-    if down:
-        raise MlopsError(f"{', '.join(down)}", remedy=f"`mlops up {session.environment}`")
-    return f"{len(statuses)} processes"
 
 
 def _models(lock: Lock) -> dict[str, str]:

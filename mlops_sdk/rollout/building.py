@@ -16,6 +16,7 @@ from mlops_sdk.ledger.database import LeaseToken
 from mlops_sdk.rollout.child import ReleaseCode
 from mlops_sdk.rollout.flow_runs import FlowJob, Prefect
 from mlops_sdk.rollout.locking import release_code
+from mlops_sdk.rollout.observed import ASKED_TAG
 from mlops_sdk.rollout.progress import Note
 from mlops_sdk.runtime.passwords import derive
 from mlops_sdk.runtime.settings import BuildOrder, BuildSettings, ModelPin
@@ -97,6 +98,7 @@ def _run_flow(run: Run, order: BuildOrder, code: ReleaseCode) -> None:
         entrypoint=BUILD_FLOW,
         work_pool=session.settings.work_pool or WORK_POOL,
         job_variables=job_variables(code, path.stem),
+        tags=release_tags(run.lock.release, run.lock.digest),
     )
     try:
         with Prefect(session.settings.prefect_api_url) as prefect:
@@ -114,6 +116,11 @@ def _deployment(run: Run, order: BuildOrder) -> str:
     """The name of the deployment in Prefect; on a server that others use too, it has the pool's name in it."""
     pool = run.session.settings.work_pool
     return f"{f'{pool}-' if pool else ''}{run.lock.release}-{order.table}"
+
+
+def release_tags(release: str, digest: str) -> tuple[str, ...]:
+    """Return the tags by which Prefect knows which release a flow run was started for."""
+    return (f"release:{release}", f"{ASKED_TAG}{digest}")
 
 
 def job_variables(code: ReleaseCode, layer: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ user's home. No secret passes through here: the job finds its variables in the f
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,8 @@ _FRAME = (
 class FlowJob:
     """A flow of a checkout as a deployment of a work pool.
 
-    `entrypoint` is `path/to/file.py:function` in `checkout`; `job_variables` fill the pool's base job template.
+    `entrypoint` is `path/to/file.py:function` in `checkout`; `job_variables` fill the pool's base job template. `tags`
+    are those of the deployment and of its runs.
     """
 
     flow: str
@@ -43,6 +44,7 @@ class FlowJob:
     entrypoint: str
     work_pool: str
     job_variables: Mapping[str, Any]
+    tags: tuple[str, ...] = ()
 
 
 class Prefect:
@@ -66,7 +68,7 @@ class Prefect:
         Raises MlopsError with the run's own message when it fails, DeadlineError after `timeout_s` (the run is
         cancelled then), UnreachableError when the server does not answer.
         """
-        run_id = self._start(self._register(job), name)
+        run_id = self._start(self._register(job), name, job.tags)
         lines = _Lines(log)
         try:
             run = self._wait(run_id, timeout_s, lines)
@@ -112,15 +114,20 @@ class Prefect:
             "path": str(job.checkout),
             "work_pool_name": job.work_pool,
             "job_variables": dict(job.job_variables),
+            "tags": list(job.tags),
             "pull_steps": [
                 {"prefect.deployments.steps.set_working_directory": {"directory": str(job.checkout)}}
             ],
         }
         return str(self._call("POST", "deployments/", body)["id"])
 
-    def _start(self, deployment_id: str, name: str) -> str:
+    def _start(self, deployment_id: str, name: str, tags: Sequence[str]) -> str:
         # The key makes a request that is sent again, after an answer that was lost, the same run.
-        body: dict[str, Any] = {"state": {"type": "SCHEDULED"}, "idempotency_key": uuid4().hex}
+        body: dict[str, Any] = {
+            "state": {"type": "SCHEDULED"},
+            "idempotency_key": uuid4().hex,
+            "tags": list(tags),
+        }
         if name:
             body["name"] = name
         return str(self._call("POST", f"deployments/{deployment_id}/create_flow_run", body)["id"])

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from mlops_sdk.cli.options import Form, Output
-from mlops_sdk.cli.output import emit, say
+from mlops_sdk.cli.output import emit, percent, say
 
 
 def at(
@@ -19,7 +19,8 @@ def at(
 ) -> None:
     """Show what was live at an address.
 
-    Show which release was live at an address: an entry, a number of releases ago, or a time.
+    Show which release was live at an address (an entry, a number of releases ago, or a time), and who had which share
+    of the traffic.
     """
     from mlops_sdk.release.project import load_project
     from mlops_sdk.rollout.ask import at as ask
@@ -32,6 +33,8 @@ def at(
             say(f"  entry    #{answer['n']} since {answer['live_from']} by {answer['by']}")
             say(f"  commit   {answer['commit']}")
             say(f"  tables   {answer['pg_schema'] or 'gone: the release is retired'}")
+            for weight in answer["weights"]:
+                say(f"  traffic  {percent(weight['share'], weight['of'])} to {weight['release']}")
             for key, model in answer["models"].items():
                 say(f"  model    {key} = {model}")
 

@@ -22,7 +22,7 @@ def doctor(
     fences. Each failed check says what to do.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.ask import doctor as ask
+    from mlops_sdk.rollout.checks import doctor as ask
 
     checks = ask(load_project(), environment, fix=fix)
 

@@ -1,6 +1,6 @@
 """`mlops history ENV`: what was live when, by whom and why."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +18,8 @@ def history(
 ) -> None:
     """Show what was live when.
 
-    Show what was live when, newest first.
+    Show what was live when, newest first, and whether a rollback could go to it now: READY is yes, slowly (something
+    is done first), or no. `-o json` has the reasons.
     """
     from mlops_sdk.release.project import load_project
     from mlops_sdk.rollout.ask import history as ask
@@ -33,8 +34,19 @@ def history(
         "BY",
         "REASON",
         "ROLLBACK-OF",
+        "READY",
     )
-    keys: tuple[str, ...] = ("n", "release", "status", "live_from", "live_to", "by", "reason", "rollback_of")
+    keys: tuple[str, ...] = (
+        "n",
+        "release",
+        "status",
+        "live_from",
+        "live_to",
+        "by",
+        "reason",
+        "rollback_of",
+        "ready",
+    )
     if everything:
         columns = ("#", "KIND", "RELEASE", "AT", "BY", "REASON")
         keys = ("n", "kind", "release", "live_from", "by", "reason")
@@ -42,11 +54,19 @@ def history(
     def show() -> None:
         table(
             columns,
-            [tuple(_one_line(row[key]) for key in keys) for row in rows],
+            [tuple(_cell(row, key) for key in keys) for row in rows],
             empty="nothing was ever live",
         )
 
     emit(rows, output, show)
+
+
+def _cell(row: dict[str, Any], key: str) -> str:
+    if key != "ready":
+        return _one_line(row[key])
+    if row["ready"] is None:
+        return "-"
+    return "no" if not row["ready"] else "slowly" if row["first"] else "yes"
 
 
 def _one_line(value: object) -> str:

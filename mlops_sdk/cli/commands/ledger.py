@@ -21,9 +21,13 @@ def verify(
     ] = None,
     output: Output = Form.table,
 ) -> None:
-    """Follow the hash chain from the first entry to the newest; ends with 1 if an entry is not as it was."""
+    """Follow the hash chain, and compare it with every anchor.
+
+    Follow the hash chain from the first entry to the newest, and compare it with the anchors that this project keeps
+    outside of the database: the basis of stack config, and attestations. Ends with 1 if an entry is not as it was.
+    """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.ask import verify_ledger
+    from mlops_sdk.rollout.audit import verify_ledger
 
     answer = verify_ledger(load_project(), environment, anchor)
 
@@ -31,8 +35,11 @@ def verify(
         say(f"{environment}: {answer['entries']} entries, each as it was written")
         if answer["head"]:
             say(f"  head       {answer['head']}, of {answer['head_at']}")
-        if anchor:
-            say(f"  anchor     {anchor} holds")
+        for one in answer["anchors"]:
+            words = f"lost, as entry {one['lost_by']} says" if one["lost_by"] else "holds"
+            say(f"  anchor     {one['anchor'][:26]} of {one['where']} {words}")
+        if not answer["anchors"]:
+            say("  anchor     none was found: whether entries are missing at the end cannot be seen")
 
     emit(answer, output, show)
 

@@ -7,7 +7,8 @@ from mlops_sdk.cli.output import emit, say, table
 def status(environment: Environment, output: Output = Form.table) -> None:
     """Show what is live and what runs.
 
-    Show the live release, the releases that are kept, the platform's processes and addresses.
+    Show the live release, the releases that are kept, the platform's processes and addresses, and as drift what
+    does not run as the ledger says.
 
     Ends with 1 if Postgres, which knows of releases, does not answer.
     """
@@ -40,6 +41,13 @@ def status(environment: Environment, output: Output = Form.table) -> None:
             else "no release yet: `mlops deploy stacks/releases/TAG.yaml`",
         )
         say("")
+        if answer["drift"]:
+            table(
+                ("DRIFT", "WHERE", "WHAT", "REMEDY"),
+                [(d["part"], d["where"], d["what"], d["remedy"]) for d in answer["drift"]],
+                empty="",
+            )
+            say("")
         table(
             ("PROCESS", "STATE", "PID"),
             [(p["name"], p["state"], str(p["pid"] or "-")) for p in answer["processes"]],

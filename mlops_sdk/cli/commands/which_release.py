@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from mlops_sdk.cli.options import EnvironmentOption, Form, Output
-from mlops_sdk.cli.output import emit, table
+from mlops_sdk.cli.output import emit, percent, say, table
 
 
 def which_release(
@@ -17,7 +17,8 @@ def which_release(
 ) -> None:
     """Show which release answered a request.
 
-    Show which release answered a request, with which models, and what was live then. From the prediction log.
+    Show which release answered a request, with which models, what was live then, and the share of traffic that the
+    release had. From the prediction log.
     """
     from mlops_sdk.release.project import load_project
     from mlops_sdk.rollout.ask import which_release as ask
@@ -26,7 +27,7 @@ def which_release(
 
     def show() -> None:
         table(
-            ("AT", "RELEASE", "SLOT", "MODEL", "VERSION", "LIVE THEN"),
+            ("AT", "RELEASE", "SLOT", "MODEL", "VERSION", "LIVE THEN", "SHARE"),
             [
                 (
                     one["at"],
@@ -35,10 +36,13 @@ def which_release(
                     one["model"],
                     str(one["model_version"]),
                     one["live"] or "-",
+                    percent(one["share"], one["of"]),
                 )
                 for one in answer
             ],
             empty="",
         )
+        for note in {one["note"]: None for one in answer if one["note"]}:
+            say(note)
 
     emit(answer, output, show)

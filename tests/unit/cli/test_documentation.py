@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields
-from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -14,11 +13,9 @@ import typer.main
 
 from mlops_sdk import errors
 from mlops_sdk.cli.app import app
-from mlops_sdk.ledger.entries import KINDS, Entry, Pointer
+from mlops_sdk.ledger.entries import KINDS
 from mlops_sdk.ledger.lease import Held, Holder
-from mlops_sdk.ledger.predictions import Answer
 from mlops_sdk.registry.webhook_client import Webhook
-from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.diff import CodeChange, Diff, EntryChange, ModelChange, ParameterChange, TableChange
 from mlops_sdk.release.event_rules import EventRules
 from mlops_sdk.release.lock import LockedModel
@@ -30,145 +27,34 @@ from mlops_sdk.rollout.events.poll import Polled
 from mlops_sdk.rollout.events.react import Reaction
 from mlops_sdk.rollout.explain import plan_data
 from mlops_sdk.rollout.facts import Commit, Metric, ResourceChange
+from mlops_sdk.rollout.health import check_of
 from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.plan import Intent, Plan
 from mlops_sdk.rollout.steps import Step
 from mlops_sdk.rollout.tags import explain_tag
 from mlops_sdk.state.loss import TableLoss
+from tests.support.documented import DIGEST, NOW, OUTPUT, documented, names
 from tests.support.locks import make_lock
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
-OUTPUT = (DOCS / "reference" / "output.md").read_text()
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
-DIGEST = "sha256:" + "a" * 64
-# Objects whose keys are data: documented as KEY, or described elsewhere.
-FREE = {"addresses", "models"}
 
 
-def documented(section: str) -> set[str]:
-    """The field names of a section of output.md: the code in the first cells of its table."""
-    _, _, rest = OUTPUT.partition(f"\n{section}\n")
-    assert rest, section
-    text = re.split(r"\n#", rest, maxsplit=1)[0]
-    cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
-    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
-
-
-def names(value: Any, prefix: str = "", *, into: tuple[str, ...] = ()) -> Iterator[str]:
-    """The field names of JSON data, in the spelling of output.md. `into` are the objects to look into."""
-    if isinstance(value, list):
-        for element in value:
-            yield from names(element, f"{prefix}[]", into=into)
-    elif isinstance(value, dict):
-        last = prefix.rpartition(".")[2]
-        for key, inner in value.items():
-            name = "KEY" if last in FREE else key
-            path = f"{prefix}.{name}" if prefix else name
-            deeper = isinstance(inner, list | dict) and (key in into or key in FREE)
-            yield from names(inner, path, into=into) if deeper else [path]
-
-
-BINDING = Binding(
-    environment="local",
-    digest=DIGEST,
-    release="v0.0.1",
-    seq=1,
-    pg_schema="rel_shop_000001_aaaaaaaa",
-    role="rel_shop_000001_aaaaaaaa",
-    service_port=1,
-)
-ENTRY = Entry("local", 1, None, NOW, "live", DIGEST, 1, "ann", "", "", {"release": "v0.0.1"})
-LOCK = SimpleNamespace(
-    release="v0.0.1",
-    digest=DIGEST,
-    code=SimpleNamespace(commit="c" * 40),
-    models={"ranker": SimpleNamespace(name="movie-ranker", version=1)},
-)
-
-
-class LedgerDouble:
-    """A ledger with one live release."""
-
-    def pointer(self) -> Pointer:
-        return Pointer(DIGEST, 1, 4)
-
-    def hold(self) -> None:
-        return None
-
-    def bindings(self, *, retired: bool = False) -> list[Binding]:
-        del retired
-        return [BINDING]
-
-    def binding(self, digest: str) -> Binding:
-        del digest
-        return BINDING
-
-    def statuses(self) -> dict[str, str]:
-        return {DIGEST: "cut"}
-
-    def lock(self, digest: str) -> Any:
-        del digest
-        return LOCK
-
-    def entries(self, **_: Any) -> list[Entry]:
-        return [ENTRY]
-
-    def verify(self) -> int:
-        return 1
-
-    def at(self, time: datetime) -> Entry:
-        del time
-        return ENTRY
-
-    def resolve(self, address: Any) -> Entry:
-        del address
-        return ENTRY
-
-    @contextmanager
-    def connect(self) -> Iterator[None]:
-        yield
-
-
-@pytest.fixture
-def project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Project:
-    """A project whose environment is a double."""
-    session = SimpleNamespace(ledger=LedgerDouble(), folder=tmp_path, present=lambda _: [BINDING])
+def test_the_fields_of_who_deploys_and_of_a_check_are_documented(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    holder = Holder("ann", "host", 1, NOW)
+    held = Held("local", 1, holder, NOW, NOW, in_force=True, backend_pid=None, backend_start=None)
 
     @contextmanager
     def open_session(*_: Any) -> Iterator[Any]:
-        yield session
+        yield SimpleNamespace(ledger=SimpleNamespace(connect=nullcontext))
 
-    running = SimpleNamespace(name="postgres", state="RUNNING", pid=1, running=True)
-    holder = Holder("ann", "host", 1, NOW)
-    held = Held("local", 1, holder, NOW, NOW, in_force=True, backend_pid=None, backend_start=None)
     monkeypatch.setattr(ask, "open_session", open_session)
-    monkeypatch.setattr(ask, "runs", lambda _: True)
-    monkeypatch.setattr(ask, "addresses_of", lambda _: {"router": "http://127.0.0.1:1"})
     monkeypatch.setattr(ask, "current", lambda *_: held)
-    monkeypatch.setattr(ask, "database_checks", lambda *_, **__: [])
-    monkeypatch.setattr(ask, "Supervisor", lambda _: SimpleNamespace(statuses=lambda: {"postgres": running}))
-    for check in ("_config_agrees", "_router_agrees", "_service_runs"):
-        monkeypatch.setattr(ask, check, lambda _: "it does")
-    return Project(root=tmp_path, app="shop")
-
-
-def test_the_fields_of_what_is_asked_of_the_ledger_are_documented(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    status = ask.status(project, "local")
-    assert set(names(status, into=("releases", "processes"))) == documented("## status")
-    assert set(names(ask.history(project, "local", limit=1))) == documented("## history")
-    assert set(names(ask.at(project, "local"))) == documented("## at")
-    assert set(names(ask.doctor(project, "local"))) == documented("## doctor")
-    answer = Answer(DIGEST, "current", "movie-ranker", 1, NOW)
-    monkeypatch.setattr(ask, "answers_of", lambda *_: [answer])
-    found = ask.which_release(project, "local", "r1")
-    assert found[0]["live"] == "v0.0.1"
-    assert set(names(found)) == documented("## which-release")
-    verified = ask.verify_ledger(project, "local")
-    assert set(names(verified)) == documented("## ledger verify")
-    assert set(names(ask.lease(project, "local"))) == documented("## lease show")
+    answer = ask.lease(Project(root=tmp_path, app="shop"), "local")
+    assert set(names(answer)) == documented("## lease show")
+    assert set(names([check_of("a check", ok=True, detail="it holds")])) == documented("## doctor")
 
 
 def test_the_fields_of_a_comparison_are_documented(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from mlops_sdk.state.erase import Erased, Erasure
 from mlops_sdk.state.janitor import Collected, Dropped
 from mlops_sdk.state.keeping import Left
 from mlops_sdk.state.sizes import ReleaseSize, TableSize, Totals
-from tests.unit.cli.test_documentation import BINDING, DIGEST, LedgerDouble, documented, names
+from tests.support.documented import BINDING, DIGEST, LedgerDouble, documented, names
 
 TABLE = TableSize("users", "forked", "rel_x.users", "following", 1, 2, 0)
 RELEASE = ReleaseSize(DIGEST, "v0.0.1", "cut", True, "rel_x", ("an audit",), (TABLE,))

@@ -1,4 +1,4 @@
-"""Rollback: deploy aimed at an earlier release, with a look at what would be lost first.
+"""Rollback: deploy aimed at an earlier release, with a look first at whether it can be live, and what would be lost.
 
 It never resolves anything: code, models and tables are those of the earlier release's binding and lock.
 """
@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mlops_sdk.errors import InputError, NotFoundError, PolicyError
+from mlops_sdk.errors import InputError, MlopsError, NotFoundError, PolicyError
 from mlops_sdk.ledger.named import named_digest
+from mlops_sdk.ledger.store import read_pointer
+from mlops_sdk.registry.cache import looks_cached
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.apply import Run
@@ -18,18 +20,24 @@ from mlops_sdk.rollout.deploy import execute
 from mlops_sdk.rollout.observe import observe
 from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.plan import Intent, build_plan
-from mlops_sdk.rollout.progress import Report, silent
-from mlops_sdk.rollout.session import Session, open_session
+from mlops_sdk.rollout.progress import Note, Report, silent
+from mlops_sdk.rollout.readiness import Readiness
+from mlops_sdk.rollout.readiness_facts import read_readiness
+from mlops_sdk.rollout.session import Session, open_session, registry_of
 from mlops_sdk.state.loss import LossPreview, TableLoss, preview
 
 
 @dataclass(frozen=True)
 class Rollback:
-    """A rollback that holds the lease, knows its target and what would be lost, and has changed nothing yet."""
+    """A rollback that holds the lease, knows its target and what would be lost, and has changed nothing yet.
+
+    `readiness` and `losses` are None where the target is live already.
+    """
 
     run: Run
     started: float
     losses: LossPreview | None
+    readiness: Readiness | None = None
 
     @classmethod
     @contextmanager
@@ -44,15 +52,17 @@ class Rollback:
         report: Report = silent,
         timeout_s: float = 600.0,
     ) -> Iterator["Rollback"]:
-        """Take the lease, find the target (`to`: a tag, a digest or an address) and look at the loss.
+        """Take the lease, find the target (`to`: a tag, a digest or an address), and look at readiness and loss.
 
-        Raises InputError without a reason, NotFoundError without a target, LeaseHeldError.
+        Raises InputError without a reason, NotFoundError without a target, PolicyError naming all that the target
+        lacks, LeaseHeldError.
         """
         if not reason.strip():
             raise InputError("a rollback needs a reason", remedy='say it with -m "..."')
         started = time.monotonic()
         with open_session(project, environment, report) as session, session.acquire_lease() as lease:
             lock = find_target(session, to)
+            readiness = require_ready(session, lock)
             plan = build_plan(lock, observe(session, lock), keep=project.keep, intent=Intent.ROLLBACK)
             run = Run(
                 session=session,
@@ -64,7 +74,7 @@ class Rollback:
                 allow_platform_changes=False,
                 end_blockers=end_blockers,
             )
-            yield cls(run, started, _losses(session, lock))
+            yield cls(run, started, _losses(session, lock), readiness)
 
     @property
     def loses_rows(self) -> bool:
@@ -77,11 +87,21 @@ class Rollback:
         if self.losses is None:
             return [f"rollback to {target}: it is live already"]
         lines = [line for loss in self.losses.tables for line in _loss_lines(loss)]
-        return [f"rollback from {live} to {target}: what {live} wrote", *lines]
+        first = [f"  first {what}" for what in self.first()]
+        return [
+            f"{target} is ready" if not first else f"{target} is ready, slowly:",
+            *first,
+            f"rollback from {live} to {target}: what {live} wrote",
+            *lines,
+        ]
 
     def loss_document(self) -> list[dict[str, Any]]:
         """Return the loss preview for programs, an object a table."""
         return [asdict(table) for table in self.losses.tables] if self.losses else []
+
+    def first(self) -> list[str]:
+        """Return what the target needs done before it is live: a service started, a table copied anew ..."""
+        return list(self.readiness.first) if self.readiness else []
 
     def apply(self) -> Outcome:
         """Roll back. Raises TurnedBackError or NotTurnedBackError when a step fails."""
@@ -139,6 +159,44 @@ def find_target(session: Session, to: str) -> Lock:
             remedy=f"`mlops history {session.environment}` shows what was live; name one with --to",
         )
     return ledger.lock(digest)
+
+
+def require_ready(session: Session, target: Lock) -> Readiness | None:
+    """Return the target's readiness, with its models in the cache; None where it is live already.
+
+    Raises PolicyError naming all that it lacks, each with a remedy. Nothing of the environment is changed.
+    """
+    with session.ledger.connect() as conn:
+        if read_pointer(conn, session.environment).digest == target.digest:
+            return None
+        found = read_readiness(conn, session, [target.digest])[target.digest]
+    if not found.ready:
+        raise PolicyError(
+            f"{target.release} cannot be live now:\n" + "\n".join(f"  {r.what}" for r in found.missing),
+            where=session.environment,
+            remedy="; ".join(dict.fromkeys(reason.remedy for reason in found.missing)),
+        )
+    _fetch_models(session, target)
+    return found
+
+
+def _fetch_models(session: Session, target: Lock) -> None:
+    """Have every model in the cache with the locked digest before anything moves: only that shows it is the same."""
+    cache = session.settings.model_cache
+    for key, model in target.models.items():
+        if looks_cached(model.digest, cache):
+            continue
+        session.report(Note(f"downloading model {key}: {model.name} {model.version}"))
+        try:
+            registry_of(session.project, session.environment).download(
+                model.name, model.version, model.digest, cache
+            )
+        except MlopsError as error:
+            raise PolicyError(
+                f"{target.release} cannot be live now: model {key}: {error.what}",
+                where=error.where,
+                remedy=error.remedy,
+            ) from error
 
 
 def _resumed(session: Session) -> str | None:

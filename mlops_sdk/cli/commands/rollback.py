@@ -27,7 +27,11 @@ def rollback(
     quiet: Quiet = False,
     timeout_s: TimeoutS = 600.0,
 ) -> None:
-    """Roll code, models and state back together. Shows first which rows the release being left has written."""
+    """Roll code, models and state back together.
+
+    Roll code, models and state back together. Shows first what the earlier release lacks, which refuses, and which
+    rows the release being left has written.
+    """
     from mlops_sdk.release.project import load_project
     from mlops_sdk.rollout.rollback import Rollback
 
@@ -46,5 +50,5 @@ def rollback(
         if started.loses_rows and not yes:
             typer.confirm("Roll back?", abort=True, err=True)
         outcome = started.apply()
-    document = {**outcome.document(), "loss": started.loss_document()}
+    document = {**outcome.document(), "loss": started.loss_document(), "first": started.first()}
     emit(document, output, lambda: say(outcome.sentence()))

@@ -59,9 +59,12 @@ class ReleaseStateHandler(Handler):
     def delete(self, env: Environment, inputs: Plain) -> None:
         if env.leaving.is_set():
             return  # the whole platform goes: which releases are wanted stays as the ledger has it
+        from mlops_sdk.ledger.store import Ledger
         from mlops_sdk.state import references
 
         url = env.operator().operator_url
+        if Ledger(url, env.name).binding(str(inputs["digest"])) is None:
+            return  # the ledger was restored to a state before the release: nobody wants tables that it lacks
         references.unreference(url, env.name, str(inputs["digest"]), lease=lease_token(env))
 
 

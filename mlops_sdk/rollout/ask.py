@@ -97,6 +97,7 @@ def status(project: Project, environment: str) -> dict[str, Any]:
             "digest": None,
             "entry": None,
             "hold": None,
+            "deployer": None,
             "addresses": session.addresses(),
             "releases": [],
             "drift": None,
@@ -127,12 +128,14 @@ def _recorded(conn: Connection, session: Session) -> dict[str, Any]:
     bindings = read_bindings(conn, environment, retired=False)
     locks = {binding.digest: read_lock(conn, binding.digest) for binding in bindings}
     intended = read_intended(conn, session, locks)
+    held = current(conn, environment)
     seen = look(session, intended)
     return {
         "live": next((b.release for b in bindings if b.digest == pointer.digest), None),
         "digest": pointer.digest,
         "entry": pointer.entry,
         "hold": hold.reason if hold else None,
+        "deployer": held.holder.who if held and held.in_force else None,
         "releases": [status_row(one, locks[one.digest], intended, seen) for one in reversed(bindings)],
         "drift": documents(differences(intended, seen)),
     }

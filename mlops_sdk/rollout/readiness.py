@@ -29,7 +29,8 @@ class ReleaseFacts:
 
     `status` is that of its binding. `blocked` is the reason of a block, None without one. `in_schema` says whether
     pg_schema, role and all its tables are there; `missing_forks` and `stale_forks` are names of forked tables.
-    `has_lock`: the commit is here with its lock of dependencies; `has_packages`: their environment is made.
+    `code` says why the commit with its lock of dependencies cannot be had, empty where it is here; `has_packages`:
+    the environment of that lock is made.
     `service` of a release without one is `none`. `secrets` says what is wrong with its variables or its role's
     password, and is empty when nothing is.
     """
@@ -42,8 +43,7 @@ class ReleaseFacts:
     in_schema: bool = True
     missing_forks: tuple[str, ...] = ()
     stale_forks: tuple[str, ...] = ()
-    commit: str = ""
-    has_lock: bool = True
+    code: str = ""
     has_packages: bool = True
     service: Literal["none", "running", "down"] = "running"
     models: tuple[ModelFacts, ...] = ()
@@ -103,11 +103,8 @@ def _missing(facts: ReleaseFacts) -> Iterator[Reason]:
         yield Reason("its pg_schema, its role or a table in it is not there", again)
     for table in facts.missing_forks:
         yield Reason(f"forked table {table} is not there", again)
-    if not facts.has_lock:
-        yield Reason(
-            f"commit {facts.commit[:12]} with its lock of dependencies is not in this repository",
-            "`git fetch --all --tags`",
-        )
+    if facts.code:
+        yield Reason(facts.code, "`git fetch --all --tags` brings commits that others made")
     for model in facts.models:
         if not model.cached and model.problem:
             yield Reason(
@@ -123,7 +120,7 @@ def _first(facts: ReleaseFacts) -> Iterator[str]:
         return
     for table in facts.stale_forks:
         yield f"forked table {table} is copied anew: it fell behind"
-    if facts.has_lock and not facts.has_packages:
+    if not facts.code and not facts.has_packages:
         yield "its dependency environment is made"
     for model in facts.models:
         if not model.cached and not model.problem:

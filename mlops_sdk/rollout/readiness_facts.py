@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
-from mlops_sdk.errors import AuthError, InputError, NotFoundError, UnreachableError
+from mlops_sdk.errors import AuthError, InputError, MlopsError, NotFoundError, UnreachableError
 from mlops_sdk.ledger.bindings import read_lock
 from mlops_sdk.ledger.database import Connection, connect
 from mlops_sdk.ledger.periods import read_blocked
@@ -85,7 +85,7 @@ def read_readiness(conn: Connection, session: Session, digests: Iterable[str]) -
     blocked = read_blocked(conn, session.environment, found)
     standing = [one for one in found.values() if one.status != "retired"]
     locks = {one.digest: read_lock(conn, one.digest) for one in standing}
-    packages = files_at(session.project.root, [lock.code.commit for lock in locks.values()], DEPENDENCY_LOCK)
+    code = _code(session, locks)
     with ThreadPoolExecutor(max_workers=2 * len(standing) + 1) as pool:
         services = {one.digest: pool.submit(ask_service, one.service_port) for one in standing}
         secrets = {one.digest: pool.submit(_secrets, session, one) for one in standing if one.in_schema}
@@ -103,7 +103,7 @@ def read_readiness(conn: Connection, session: Session, digests: Iterable[str]) -
             service=_service(locks[one.digest], services[one.digest].result().digest),
             models=models[one.digest].result(),
             secrets=secrets[one.digest].result() if one.digest in secrets else "",
-            **_code(session, locks[one.digest], packages),
+            **code[one.digest],
         )
         for one in standing
     ]
@@ -121,13 +121,23 @@ def _service(lock: Lock, seen: str | None) -> Literal["none", "running", "down"]
     return "running" if seen == lock.digest else "down"
 
 
-def _code(session: Session, lock: Lock, packages: Mapping[str, bytes | None]) -> dict[str, Any]:
-    content = packages[lock.code.commit]
-    return {
-        "commit": lock.code.commit,
-        "has_lock": content is not None,
-        "has_packages": content is not None and dependencies.is_made(session.project.root, content),
-    }
+def _code(session: Session, locks: Mapping[str, Lock]) -> dict[str, dict[str, Any]]:
+    """By digest, what `ReleaseFacts` says of a release's code. A machine without git or Python is a reason too."""
+    commits = {digest: lock.code.commit for digest, lock in locks.items()}
+    try:
+        packages = files_at(session.project.root, sorted(set(commits.values())), DEPENDENCY_LOCK)
+    except MlopsError as error:
+        return {digest: {"code": error.what} for digest in locks}
+    return {digest: _packages(session, commit, packages[commit]) for digest, commit in commits.items()}
+
+
+def _packages(session: Session, commit: str, lock: bytes | None) -> dict[str, Any]:
+    if lock is None:
+        return {"code": f"commit {commit[:12]} with its lock of dependencies is not in this repository"}
+    try:
+        return {"has_packages": dependencies.is_made(session.project.root, lock)}
+    except dependencies.DependencyError as error:
+        return {"code": f"its dependency environment cannot be made: {error}"}
 
 
 def _models(session: Session, lock: Lock) -> tuple[ModelFacts, ...]:

@@ -27,6 +27,8 @@ def status(environment: Environment, output: Output = Form.table) -> None:
             say(f"live       {answer['live'] or 'nothing'}")
         if answer["hold"]:
             say(f"hold       {answer['hold']}")
+        if answer["deployer"]:
+            say(f"deploying  {answer['deployer']}: what differs may be on its way")
         for name, address in answer["addresses"].items():
             say(f"{name:<10} {address}")
         say("")

@@ -9,7 +9,7 @@ from mlops_sdk.rollout.readiness import ModelFacts, ReleaseFacts, judge
 
 DIGEST = "sha256:" + "a" * 64
 MODEL = ModelFacts("ranker", "movie-ranker", 3, cached=True)
-WHOLE = ReleaseFacts("prd", "v1", DIGEST, "cut", commit="c" * 40, models=(MODEL,))
+WHOLE = ReleaseFacts("prd", "v1", DIGEST, "cut", models=(MODEL,))
 
 
 def test_a_release_that_lacks_nothing_is_ready() -> None:
@@ -26,7 +26,7 @@ def test_a_release_that_lacks_nothing_is_ready() -> None:
         ({"status": "retired"}, "its tables were dropped", "mlops deploy stacks/releases/v1.yaml -e prd"),
         ({"in_schema": False}, "pg_schema", "mlops deploy stacks/releases/v1.yaml"),
         ({"missing_forks": ("users",)}, "forked table users is not there", "mlops deploy"),
-        ({"has_lock": False}, "commit cccccccccccc", "git fetch --all --tags"),
+        ({"code": "commit cccccccccccc is not here"}, "commit cccccccccccc", "git fetch --all --tags"),
         (
             {"models": (replace(MODEL, cached=False, problem="MLflow has no such version (HTTP 404)"),)},
             "model ranker (movie-ranker 3) is not in the cache, and MLflow has no such version",
@@ -63,6 +63,6 @@ def test_what_a_rollback_can_do_itself_is_only_slow(lack: dict[str, Any], first:
 
 
 def test_every_lack_is_named_at_once() -> None:
-    found = judge(replace(WHOLE, blocked="x", has_lock=False, missing_forks=("users", "items")))
+    found = judge(replace(WHOLE, blocked="x", code="no commit", missing_forks=("users", "items")))
 
     assert len(found.missing) == 4

@@ -16,8 +16,8 @@ from mlops_sdk.ledger.database import LeaseToken
 from mlops_sdk.rollout.child import ReleaseCode
 from mlops_sdk.rollout.flow_runs import FlowJob, Prefect
 from mlops_sdk.rollout.locking import release_code
-from mlops_sdk.rollout.observed import ASKED_TAG
 from mlops_sdk.rollout.progress import Note
+from mlops_sdk.runtime.flow_marks import ASKED_TAG
 from mlops_sdk.runtime.passwords import derive
 from mlops_sdk.runtime.settings import BuildOrder, BuildSettings, ModelPin
 from mlops_sdk.state import build

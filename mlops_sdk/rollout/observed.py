@@ -34,16 +34,13 @@ from mlops_sdk.rollout.drift import (
     documents,
 )
 from mlops_sdk.rollout.session import Session
+from mlops_sdk.runtime.flow_marks import ASKED_TAG, REPORTED_LABEL
 from mlops_sdk.stack import config
 from mlops_sdk.stack.config_file import read_plain
 from mlops_sdk.state.shift import read_shift
 from mlops_sdk.traffic.port import Routes
 
 TIMEOUT_S = 2.0
-ASKED_TAG = "digest:"
-"""Begins the tag of a flow run that names the digest of the release which it was started for."""
-REPORTED_LABEL = "mlops.release_digest"
-"""The label of a flow run in which its process says whose code it runs."""
 
 _UNDER_WAY = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}, "limit": 100}
 T = TypeVar("T")

@@ -8,10 +8,9 @@ from prefect import flow, get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
+from mlops_sdk.runtime.flow_marks import REPORTED_LABEL
 from mlops_sdk.runtime.settings import BuildSettings
 from mlops_sdk.state.fill import fill
-
-RELEASE_LABEL = "mlops.release_digest"  # as in rollout.observed, which may not import this module
 
 
 @flow(name="build_table", flow_run_name="build_table", retries=0)
@@ -19,7 +18,7 @@ def build_table() -> int:
     """Build the table that MLOPS_BUILD orders; the number of rows."""
     settings = BuildSettings.parse()
     with get_client(sync_client=True) as client:
-        client.update_flow_run_labels(flow_run.id, {RELEASE_LABEL: settings.release_digest})
+        client.update_flow_run_labels(flow_run.id, {REPORTED_LABEL: settings.release_digest})
     logger = get_run_logger()
     order = settings.build
     logger.info("table %s for %s, attempt %d", order.table, settings.release, order.attempt)

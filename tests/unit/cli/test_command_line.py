@@ -93,6 +93,7 @@ def test_help_lists_every_command_and_starts_nothing_heavy() -> None:
         (["event", "data-update", "lokal"], 6, "did you mean 'local'"),
         (["event", "code-update", "local", "HEAD"], 6, "no git checkout"),
         (["event", "webhook", "register", "local", "ftp://x"], 2, "http://HOST:PORT"),
+        (["doctor", "local", "--dry-run"], 2, "--dry-run belongs to --reconcile"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -15,7 +15,8 @@ from mlops_sdk.release.lock import Digest
 from mlops_sdk.release.value import Value
 
 _REMEDY = "have it made again: `mlops ledger attest ENV RELEASE --out FILE`"
-_SEAL = "attestation"  # the key of the digest, which covers all the others
+SEAL = "attestation"
+"""The key of the digest, which covers all the others; no other JSON of the SDK has it."""
 
 
 class AttestedCheck(Value):
@@ -44,7 +45,7 @@ class Attestation(Value):
 
     def sealed(self) -> dict[str, Any]:
         """The record as JSON values, with its own digest in it."""
-        return {_SEAL: self.document_digest(), **self.document()}
+        return {SEAL: self.document_digest(), **self.document()}
 
 
 def format_attestation(attestation: Attestation) -> str:
@@ -69,7 +70,7 @@ def parse_attestation(text: str, *, where: str = "") -> Attestation:
             where=where,
             remedy="use the SDK that wrote it, or a later one",
         )
-    stored = document.pop(_SEAL, None)
+    stored = document.pop(SEAL, None)
     attestation = _parsed(document, where)
     if attestation.document_digest() != stored:
         raise InputError(

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlops_sdk.errors import MlopsError, NotFoundError
+from mlops_sdk.errors import InputError, MlopsError, NotFoundError
 from mlops_sdk.ledger.anchor import Anchor, anchor_of, lost_anchors, parse_anchor, require_anchor
 from mlops_sdk.ledger.entries import Entry, verify_chain
+from mlops_sdk.release.attestation import SEAL, parse_attestation
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.session import Session, open_session
 from mlops_sdk.stack import config
 from mlops_sdk.stack.config_file import read_plain
-
-_ATTESTATIONS = "stacks/releases/*.attestation*.json"
 
 
 @dataclass(frozen=True)
@@ -113,13 +112,13 @@ def _basis(session: Session) -> Iterator[Noted]:
 
 
 def _attested(root: Path, environment: str) -> Iterator[Noted]:
-    for path in sorted(root.glob(_ATTESTATIONS)):
+    """The heads of this environment's attestations beside the locks. Raises InputError for one that was edited."""
+    for path in sorted((root / "stacks" / "releases").glob("*.json")):
         where = str(path.relative_to(root))
+        text = path.read_text(encoding="utf-8")
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise MlopsError("the attestation cannot be read", where=where) from error
-        if not isinstance(document, dict) or document.get("environment") != environment:
-            continue
-        if document.get("head"):
-            yield Noted(where, parse_anchor(str(document["head"])))
+            is_one = SEAL in json.loads(text)
+        except (ValueError, TypeError) as error:
+            raise InputError("neither an attestation nor other JSON", where=where) from error
+        if is_one and (found := parse_attestation(text, where=where)).environment == environment:
+            yield Noted(where, parse_anchor(found.head))

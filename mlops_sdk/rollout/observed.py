@@ -35,6 +35,7 @@ from mlops_sdk.rollout.drift import (
 )
 from mlops_sdk.rollout.session import Session
 from mlops_sdk.runtime.flow_marks import ASKED_TAG, REPORTED_LABEL
+from mlops_sdk.runtime.settings import EnvironmentSettings
 from mlops_sdk.stack import config
 from mlops_sdk.stack.config_file import read_plain
 from mlops_sdk.state.shift import read_shift
@@ -42,7 +43,7 @@ from mlops_sdk.traffic.port import Routes
 
 TIMEOUT_S = 2.0
 
-_UNDER_WAY = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}, "limit": 100}
+_UNDER_WAY = {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}
 T = TypeVar("T")
 
 
@@ -81,7 +82,7 @@ def look(session: Session, intended: Intended) -> Seen:
             return otherwise
 
     with ThreadPoolExecutor(max_workers=len(intended.releases) + 2) as pool:
-        runs = pool.submit(_flow_runs, session.settings.prefect_api_url)
+        runs = pool.submit(flow_runs_under_way, session.settings)
         processes = pool.submit(_processes, session)
         services = {
             one.digest: pool.submit(ask_service, one.port)
@@ -151,10 +152,14 @@ def ask_service(port: int) -> ServiceSeen:
     return ServiceSeen(answer["digest"], ready=answer.get("ready") is True, problems=problems)
 
 
-def _flow_runs(api_url: str) -> tuple[FlowRunSeen, ...]:
-    """The flow runs of releases that are under way. Raises MlopsError when Prefect does not answer."""
+def flow_runs_under_way(settings: EnvironmentSettings) -> tuple[FlowRunSeen, ...]:
+    """Return the environment's flow runs that have begun and not ended. Raises MlopsError without an answer."""
+    api_url, pool = settings.prefect_api_url.rstrip("/"), settings.work_pool
+    query: dict[str, Any] = {"flow_runs": _UNDER_WAY, "limit": 100}
+    if pool is not None:  # other environments use this server too
+        query["work_pools"] = {"name": {"any_": [pool]}}
     try:
-        status, answer = request_json(f"{api_url.rstrip('/')}/flow_runs/filter", _UNDER_WAY)
+        status, answer = request_json(f"{api_url}/flow_runs/filter", query)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise MlopsError(f"Prefect did not answer ({type(error).__name__})", where=api_url) from error
     if status != http.client.OK or not isinstance(answer, list):

@@ -95,7 +95,10 @@ def _missing(facts: ReleaseFacts) -> Iterator[Reason]:
     again = f"`mlops deploy stacks/releases/{facts.release}.yaml -e {facts.environment}` makes them again"
     up = f"`mlops up {facts.environment}`"
     if facts.blocked is not None:
-        yield Reason(f"it is blocked: {facts.blocked}", f"`mlops unblock {facts.release}`, if that is over")
+        yield Reason(
+            f"it is blocked: {facts.blocked}",
+            f"`mlops unblock {facts.release} -e {facts.environment}`, if that is over",
+        )
     if facts.status == "retired":
         yield Reason("it is retired: its tables were dropped", again)
         return  # all else went with them

@@ -1,11 +1,13 @@
 """What `mlops history`, `status`, `at`, `which-release` and `ledger verify` answer, on a real Postgres."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from mlops_sdk.errors import MlopsError, NotFoundError
+from mlops_sdk.release.attestation import Attestation, format_attestation
 from mlops_sdk.release.project import load_project
 from mlops_sdk.rollout import ask, audit
 from mlops_sdk.rollout.session import Session
@@ -107,18 +109,15 @@ def test_a_ledger_that_was_cut_off_is_found_by_the_basis_of_stack_config(asked: 
 def test_a_ledger_that_was_rewritten_is_found_by_an_attestation(asked: Asked) -> None:
     head = asked.environment.ledger.record("note", lease=None, reason="as it was")
     folder = asked.project.root / "stacks" / "releases"
-    (folder / "v0.0.2.attestation.local.json").write_text(
-        f'{{"environment": "local", "head": "{head.n}:{head.hash}"}}'
-    )
-    (folder / "v0.0.2.attestation.stg.json").write_text(
-        f'{{"environment": "stg", "head": "9:sha256:{"0" * 64}"}}'
-    )
+    _attest(asked, folder / "v0.0.2.local.json", "local", f"{head.n}:{head.hash}")
+    _attest(asked, folder / "v0.0.2.stg.json", "stg", f"9:sha256:{'0' * 64}")
+    (folder / "plan.json").write_text("{}")
     assert len(audit.verify_ledger(asked.project, "local")["anchors"]) == 1
     _cut_off(asked, head.n)
     forged = asked.environment.ledger.record("note", lease=None, reason="as somebody wants it")
 
     assert forged.n == head.n
-    with pytest.raises(MlopsError, match=rf"v0.0.2.attestation.local.json: entry {head.n} has hash"):
+    with pytest.raises(MlopsError, match=rf"v0.0.2.local.json: entry {head.n} has hash"):
         audit.verify_ledger(asked.project, "local")
     # A person says that it is lost, and why: from then on the file says nothing against this ledger.
     said = asked.environment.ledger.record(
@@ -152,6 +151,22 @@ def test_the_answers_of_a_long_history_are_those_of_a_short_one(asked: Asked, tm
             ("v0.0.1", 128),
             ("v0.0.2", 128),
         ]
+
+
+def _attest(asked: Asked, path: Path, environment: str, head: str) -> None:
+    lock = asked.releases.locks["v0.0.2"]
+    written = Attestation(
+        schema=1,
+        digest=lock.digest,
+        release=lock.release,
+        app=lock.app,
+        environment=environment,
+        entry=1,
+        at=datetime(2026, 1, 1, tzinfo=UTC),
+        head=head,
+        checks=(),
+    )
+    path.write_text(format_attestation(written))
 
 
 def _render(session: Session) -> None:

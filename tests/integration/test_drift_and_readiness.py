@@ -15,7 +15,7 @@ from mlops_sdk.errors import PolicyError
 from mlops_sdk.ledger.lease import Holder, Lease
 from mlops_sdk.registry.cache import looks_cached
 from mlops_sdk.rollout.drift import FlowRunSeen, ServiceSeen
-from mlops_sdk.rollout.observed import _flow_runs, ask_service, drift, record_observation
+from mlops_sdk.rollout.observed import ask_service, drift, flow_runs_under_way, record_observation
 from mlops_sdk.rollout.readiness import Readiness
 from mlops_sdk.rollout.readiness_facts import read_readiness
 from mlops_sdk.rollout.rollback import require_ready
@@ -88,7 +88,7 @@ def test_a_service_says_which_release_it_runs() -> None:
         assert ask_service(port).digest == "something else than a release's service"
 
 
-def test_flow_runs_say_which_release_they_were_started_for_and_run() -> None:
+def test_flow_runs_say_which_release_they_were_started_for_and_run(asked: Asked) -> None:
     runs = [
         {
             "name": "new",
@@ -97,8 +97,9 @@ def test_flow_runs_say_which_release_they_were_started_for_and_run() -> None:
         },
         {"name": "foreign", "tags": [], "labels": None},
     ]
-    with answering({"/api/flow_runs/filter": runs}) as port:
-        found = _flow_runs(f"http://127.0.0.1:{port}/api")
+    with answering({"/api/flow_runs/filter": runs}) as port, asked.session() as session:
+        there = {"prefect_api_url": f"http://127.0.0.1:{port}/api", "work_pool": "mlops-local"}
+        found = flow_runs_under_way(session.settings.model_copy(update=there))
 
     assert found == (FlowRunSeen("new", DIGEST, DIGEST), FlowRunSeen("foreign", None, None))
 

@@ -10,7 +10,8 @@ import pytest
 
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout import blocks
-from tests.unit.cli.test_documentation import DOCS, LOCK, LedgerDouble, documented, names
+from tests.support.documented import LOCK, LedgerDouble, documented, names
+from tests.unit.cli.test_documentation import DOCS
 from tests.unit.release.test_attestation import ONE
 
 

@@ -22,7 +22,7 @@ def test_a_release_that_lacks_nothing_is_ready() -> None:
 @pytest.mark.parametrize(
     ("lack", "what", "remedy"),
     [
-        ({"blocked": "a bug in prices"}, "it is blocked: a bug in prices", "mlops unblock v1"),
+        ({"blocked": "a bug in prices"}, "it is blocked: a bug in prices", "mlops unblock v1 -e prd"),
         ({"status": "retired"}, "its tables were dropped", "mlops deploy stacks/releases/v1.yaml -e prd"),
         ({"in_schema": False}, "pg_schema", "mlops deploy stacks/releases/v1.yaml"),
         ({"missing_forks": ("users",)}, "forked table users is not there", "mlops deploy"),

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from mlops_sdk.rollout.blocks import block, unblock
     from mlops_sdk.rollout.bring_up import bring_up
     from mlops_sdk.rollout.checks import doctor
-    from mlops_sdk.rollout.deploy import deploy, plan_deploy
+    from mlops_sdk.rollout.deploy import deploy, deploy_saved, plan_deploy
     from mlops_sdk.rollout.events.poll import poll
     from mlops_sdk.rollout.events.react import react
     from mlops_sdk.rollout.locking import lock_manifest
+    from mlops_sdk.rollout.markdown import plan_markdown
     from mlops_sdk.rollout.promote import promote
+    from mlops_sdk.rollout.reverify import reverify
     from mlops_sdk.rollout.rollback import Rollback, rollback
+    from mlops_sdk.rollout.saved_plan import save_plan
     from mlops_sdk.state.reading import connect
 
 __version__ = "0.1.0"
@@ -40,16 +43,20 @@ _WHERE = {
     "bring_up": "rollout.bring_up",
     "connect": "state.reading",
     "deploy": "rollout.deploy",
+    "deploy_saved": "rollout.deploy",
     "doctor": "rollout.checks",
     "history": "rollout.ask",
     "load_manifest": "release.manifest_file",
     "load_project": "release.project",
     "lock_manifest": "rollout.locking",
     "plan_deploy": "rollout.deploy",
+    "plan_markdown": "rollout.markdown",
     "poll": "rollout.events.poll",
     "promote": "rollout.promote",
     "react": "rollout.events.react",
+    "reverify": "rollout.reverify",
     "rollback": "rollout.rollback",
+    "save_plan": "rollout.saved_plan",
     "status": "rollout.ask",
     "unblock": "rollout.blocks",
 }
@@ -68,16 +75,20 @@ __all__ = [
     "bring_up",
     "connect",
     "deploy",
+    "deploy_saved",
     "doctor",
     "history",
     "load_manifest",
     "load_project",
     "lock_manifest",
     "plan_deploy",
+    "plan_markdown",
     "poll",
     "promote",
     "react",
+    "reverify",
     "rollback",
+    "save_plan",
     "status",
     "unblock",
 ]

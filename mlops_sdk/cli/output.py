@@ -16,9 +16,19 @@ def emit(data: Any, form: Form, table: Callable[[], None]) -> None:
         case Form.json:
             sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
         case Form.yaml:
-            from ruamel.yaml import YAML
+            _yaml().dump(data, sys.stdout)
 
-            YAML(typ="safe", pure=True).dump(data, sys.stdout)
+
+def _yaml() -> Any:
+    """A writer of block style in the order of the data: what a person reads and a diff shows line by line."""
+    from ruamel.yaml import YAML
+
+    yaml: Any = YAML(typ="safe", pure=True)  # its attributes are typed as the values that they begin with
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.allow_unicode = True
+    yaml.width = 10_000
+    return yaml
 
 
 def say(line: str) -> None:

@@ -93,6 +93,9 @@ class Progress:
         except BrokenPipeError:
             # Who read along (head, less) went away. That is no reason to stop in the middle of a handover.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        except ValueError:
+            # The stream was closed by whoever called this as a function, while the ticker still looked at it.
+            self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - until the process ends
 
 
 def is_terminal(stream: TextIO) -> bool:

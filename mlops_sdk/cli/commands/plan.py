@@ -9,6 +9,7 @@ import typer
 
 from mlops_sdk.cli.options import EnvironmentOption, Form, ManifestFile
 from mlops_sdk.cli.output import emit, say
+from mlops_sdk.errors import UnexpectedChangesError
 
 
 class PlanForm(StrEnum):
@@ -27,6 +28,12 @@ def plan(
         Path | None,
         typer.Option("--out", help="Save the plan there, for `mlops deploy --plan`.", metavar="PLAN"),
     ] = None,
+    expect_no_changes: Annotated[
+        bool,
+        typer.Option(
+            "--expect-no-changes", help="End with 7 if there is anything to do, as a check of drift."
+        ),
+    ] = False,
     output: Annotated[PlanForm, typer.Option("--output", "-o", help="How to print it.")] = PlanForm.table,
 ) -> None:
     """Show what a deploy would do.
@@ -43,12 +50,17 @@ def plan(
     planned = plan_deploy(project, environment, file)
     if out is not None:
         save_plan(out, planned, file, project.root)
-    if output is PlanForm.markdown:
-        sys.stdout.write(plan_markdown(planned))
-        return
 
     def show() -> None:
         for line in plan_lines(planned):
             say(line)
 
-    emit(plan_data(planned), Form(output.value), show)
+    if output is PlanForm.markdown:
+        sys.stdout.write(plan_markdown(planned))
+    else:
+        emit(plan_data(planned), Form(output.value), show)
+    if expect_no_changes and (planned.steps or planned.facts.infrastructure):
+        raise UnexpectedChangesError(
+            f"{environment} is not as {planned.release} and its stack config want it",
+            remedy=f"`mlops deploy {file}` makes it so, and `mlops up {environment}` what is of the platform",
+        )

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mlops_sdk import errors
+from mlops_sdk.cli import main
 
 ROOT = Path(__file__).parents[3]
 
@@ -156,3 +158,31 @@ def test_the_shell_is_offered_environments_and_releases(words: str, offered: lis
     done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert set(done.stdout.split()) >= set(offered), done.stderr
+
+
+def _tree(kind: type[errors.MlopsError]) -> Iterator[type[errors.MlopsError]]:
+    yield kind
+    for inner in kind.__subclasses__():
+        if inner.__module__ == errors.__name__:
+            yield from _tree(inner)
+
+
+@pytest.mark.parametrize("kind", [*_tree(errors.MlopsError)], ids=lambda kind: kind.__name__)
+def test_every_error_ends_a_command_with_its_code_a_sentence_and_no_traceback(
+    kind: type[errors.MlopsError], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ask(*_: object) -> None:
+        fault = errors.Fault("a.yaml", 3, "release", "wrong", "write another")
+        raise kind([fault]) if kind is errors.ManifestError else kind("wrong", remedy="write another")
+
+    monkeypatch.setattr("mlops_sdk.rollout.ask.status", ask)
+    monkeypatch.setattr(sys, "argv", ["mlops", "status", "local"])
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    seen = capsys.readouterr()
+    assert (ended.value.code, seen.out) == (kind.exit_code, "")
+    assert seen.err.startswith("error: ")
+    assert "write another" in seen.err
+    assert "Traceback" not in seen.err

@@ -5,11 +5,10 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,8 @@ import httpx
 import psutil
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-# What an outer session may have set must not reach the clone's commands.
-_KEPT_OUT = (
-    "MLOPS_", "PULUMI_", "PREFECT_", "MLFLOW_", "PYTEST_", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV",
-)  # fmt: skip
+from tools.clone import ROOT as ROOT
+from tools.clone import clean_environ, clone_checkout, git
 
 
 @dataclass(frozen=True)
@@ -39,8 +35,7 @@ class Clone:
 
     def environ(self, **extra: str) -> dict[str, str]:
         """Return the environment for a command of the clone."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(_KEPT_OUT)}
-        return {**clean, **extra}
+        return clean_environ(**extra)
 
     def start(self, *arguments: str, **extra: str) -> subprocess.Popen[str]:
         """Start `mlops ARGUMENTS`; standard error comes by lines."""
@@ -84,11 +79,7 @@ class Clone:
 
     def git(self, *arguments: str) -> str:
         """Run git in the clone as a test person."""
-        who = ["-c", "user.name=A Tester", "-c", "user.email=tester@localhost"]
-        done = subprocess.run(
-            ["git", *who, *arguments], cwd=self.root, check=True, capture_output=True, text=True
-        )
-        return done.stdout.strip()
+        return git(self.root, *arguments)
 
     def manifest(self, release: str, *, reranker: str = "version: 1", candidates: int = 200) -> str:
         """Write a release manifest of the recommender and return its path."""
@@ -162,54 +153,8 @@ def await_true(what: str, holds: Any, timeout_s: float = 20.0) -> None:
 def make_clone(folder: Path) -> Clone:
     """Clone this checkout, uncommitted changes included, and make its `.venv` and engine."""
     root = folder / "project"
-    _git(["clone", "--quiet", "--no-hardlinks", str(ROOT), str(root)], ROOT)
-    clone = Clone(root)
-    changed = _git(["ls-files", "--modified", "--others", "--exclude-standard", "-z"], ROOT).split("\0")
-    # Locks that a demo made here name models of this checkout's own environment.
-    for name in (name for name in changed if name and not name.endswith(".lock.yaml")):
-        source, target = ROOT / name, root / name
-        if source.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
-        else:
-            target.unlink(missing_ok=True)
-    clone.git("checkout", "--quiet", "-B", "main")
-    clone.git("add", "--all")
-    clone.git("commit", "--quiet", "--allow-empty", "-m", "The work tree that is tested")
-    _lend_environment(root)
-    subprocess.run(
-        ["make", "setup"], cwd=root, env=clone.environ(), check=True, capture_output=True, timeout=900
-    )
-    return clone
-
-
-def _lend_environment(root: Path) -> None:
-    """Give the clone this checkout's dependency environment by hard links, if `make setup` made it.
-
-    Making it anew and compiling its modules again takes a minute of processor; how it is made has tests of its
-    own. What names the folder is written anew; all else is the same in each of them.
-    """
-    made = (ROOT / ".venv").resolve()
-    mark = made / ".mlops-complete.json"
-    if not mark.exists():
-        return
-    lent = root / ".venvs" / made.name
-    # Other tests compile modules meanwhile: their unfinished files have one more suffix.
-    unfinished = shutil.ignore_patterns("*.pyc.*")
-    shutil.copytree(made, lent, symlinks=True, copy_function=os.link, ignore=unfinished)
-    named = [path for path in (lent / "bin").iterdir() if path.is_file() and not path.is_symlink()]
-    named += [lent / mark.name, *lent.glob("lib/*/site-packages/mlops-project.pth")]
-    for path in named:
-        content = path.read_bytes()
-        if str(ROOT).encode() in content and b"\0" not in content:
-            mode = path.stat().st_mode
-            path.unlink()  # the other name of this file stays as it is
-            path.write_bytes(content.replace(str(ROOT).encode(), str(root).encode()))
-            path.chmod(mode)
-
-
-def _git(arguments: Sequence[str], folder: Path) -> str:
-    return subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+    clone_checkout(root)
+    return Clone(root)
 
 
 @contextmanager

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from mlops_sdk.rollout.blocks import block, unblock
     from mlops_sdk.rollout.bring_up import bring_up
     from mlops_sdk.rollout.checks import doctor
-    from mlops_sdk.rollout.deploy import deploy, deploy_saved, plan_deploy
+    from mlops_sdk.rollout.deploy import deploy, deploy_saved
     from mlops_sdk.rollout.events.poll import poll
     from mlops_sdk.rollout.events.react import react
     from mlops_sdk.rollout.locking import lock_manifest
     from mlops_sdk.rollout.markdown import plan_markdown
+    from mlops_sdk.rollout.planning import plan_deploy
     from mlops_sdk.rollout.promote import promote
     from mlops_sdk.rollout.reverify import reverify
     from mlops_sdk.rollout.rollback import Rollback, rollback
@@ -49,7 +50,7 @@ _WHERE = {
     "load_manifest": "release.manifest_file",
     "load_project": "release.project",
     "lock_manifest": "rollout.locking",
-    "plan_deploy": "rollout.deploy",
+    "plan_deploy": "rollout.planning",
     "plan_markdown": "rollout.markdown",
     "poll": "rollout.events.poll",
     "promote": "rollout.promote",

@@ -4,7 +4,9 @@ Reads open their own connection; `append` and `bind` write inside the caller's c
 own. This module must not move the pointer: only the cutover does.
 """
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -33,9 +35,31 @@ class Ledger:
         self._conninfo = conninfo
         self.environment = environment
         self._known = False  # whether the control tables were seen not to be newer than this SDK
+        self._kept = threading.local()  # a thread's connection within `one_connection`
 
-    def connect(self, *, any_version: bool = False) -> Connection:
-        """A connection in autocommit mode.
+    @contextmanager
+    def one_connection(self) -> Iterator[None]:
+        """Let this thread ask all that it asks inside on one connection: many short questions cost one login.
+
+        For reading: what is written should have a connection of its own. Raises what `open` raises.
+        """
+        if getattr(self._kept, "conn", None) is not None:
+            yield
+            return
+        with self.open() as conn:
+            self._kept.conn = conn
+            try:
+                yield
+            finally:
+                self._kept.conn = None
+
+    def connect(self, *, any_version: bool = False) -> AbstractContextManager[Connection]:
+        """A connection as of `open`, closed at the end; within `one_connection` that one, left open."""
+        kept: Connection | None = getattr(self._kept, "conn", None)
+        return nullcontext(kept) if kept is not None else self.open(any_version=any_version)
+
+    def open(self, *, any_version: bool = False) -> Connection:
+        """A new connection in autocommit mode, for the caller to close.
 
         Raises AuthError, UnreachableError, and PolicyError when the control tables are newer than this SDK: what
         it would read, it could misread. `any_version` is for who only looks at that.

@@ -6,9 +6,12 @@ It must not make a lock or change one: it writes what it is given and reads what
 import contextlib
 import os
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from mlops_sdk.errors import InputError, NotFoundError
 from mlops_sdk.release.lock import Lock
@@ -55,6 +58,8 @@ def read_lock(path: Path) -> Lock:
         raise NotFoundError("no such lock", where=str(path), remedy="`mlops lock FILE` writes it") from error
     except UnicodeDecodeError as error:
         raise InputError("not UTF-8 text", where=str(path), remedy=_restore(path)) from error
+    if (lock := _as_written(text)) is not None:
+        return lock
     document = read_document(text, str(path))
     if document.faults or not isinstance(document.value, dict):
         listed = "\n".join(f"  {fault}" for fault in document.faults)
@@ -68,6 +73,22 @@ def read_lock(path: Path) -> Lock:
             remedy=_restore(path),
         )
     return lock
+
+
+def _as_written(text: str) -> Lock | None:
+    """The lock, if the text is to the byte what `lock_text` makes of it; else None, for who can say what is wrong.
+
+    The parser in C takes a tenth of the time and knows neither lines nor keys that stand twice: the text that is
+    made of what it read does.
+    """
+    yaml = YAML(typ="safe", pure=find_spec("_ruamel_yaml") is None)
+    try:
+        document = yaml.load(text)
+        stored = document.pop("digest")
+        lock = Lock.from_document(document)
+    except (YAMLError, ValidationError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return None
+    return lock if lock.digest == stored and lock_text(lock) == text else None
 
 
 def _parse(path: Path, document: dict[str, object]) -> Lock:

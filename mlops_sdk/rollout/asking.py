@@ -11,7 +11,6 @@ from typing import Any
 from mlops_sdk.errors import LeaseHeldError, MlopsError, UnreachableError
 from mlops_sdk.ledger.bindings import schema_name
 from mlops_sdk.platform.git import subjects_between
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.rollout.facts import Commit, Facts, LastBuild, Metric, ResourceChange, resource_changes
@@ -107,6 +106,8 @@ def _infrastructure(session: Session, lock: Lock, plan: Plan) -> tuple[ResourceC
 
 def _as_it_would_be(session: Session, lock: Lock) -> Binding:
     """The binding that the release would get if nobody else is quicker; its port is any free one."""
+    from mlops_sdk.platform.ports import free_ports
+
     bindings = session.ledger.bindings(retired=True)
     seq = max((binding.seq for binding in bindings), default=0) + 1
     name = schema_name(lock.app, seq, lock.digest)

@@ -8,7 +8,6 @@ from mlops_sdk.platform.postgres import remove_data
 from mlops_sdk.platform.programs import PREFECT_WORKER
 from mlops_sdk.platform.supervisor import Supervisor
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout.flow_runs import Prefect
 from mlops_sdk.rollout.progress import Note, Report, silent
 from mlops_sdk.rollout.pulumi_events import narrate
 from mlops_sdk.rollout.session import Session, open_session
@@ -57,6 +56,8 @@ def stop(project: Project, environment: str, *, report: Report = silent, timeout
 
 def _end_flow_runs(project: Project, environment: str, supervisor: Supervisor, report: Report) -> None:
     """Stop the worker and tell Prefect that its runs are over: else it would call them running for ever."""
+    from mlops_sdk.rollout.flow_runs import Prefect
+
     supervisor.stop(PREFECT_WORKER)
     values = env_file.load_layers(project.environment_folder(environment), "environment")
     try:

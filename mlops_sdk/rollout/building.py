@@ -14,7 +14,6 @@ from pydantic import SecretStr
 from mlops_sdk.errors import DeadlineError, MlopsError
 from mlops_sdk.ledger.database import LeaseToken
 from mlops_sdk.rollout.child import ReleaseCode
-from mlops_sdk.rollout.flow_runs import FlowJob, Prefect
 from mlops_sdk.rollout.locking import release_code
 from mlops_sdk.rollout.progress import Note
 from mlops_sdk.runtime.flow_marks import ASKED_TAG
@@ -87,6 +86,9 @@ def build_or_wait(
 
 
 def _run_flow(run: Run, order: BuildOrder, code: ReleaseCode) -> None:
+    # Its HTTP client costs a quarter of a second, and most deploys and every rollback build nothing.
+    from mlops_sdk.rollout.flow_runs import FlowJob, Prefect
+
     session = run.session
     folder = session.folder / "env"
     path = folder / f"build-{order.fingerprint}.env"

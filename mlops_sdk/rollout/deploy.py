@@ -20,28 +20,13 @@ from mlops_sdk.rollout.explain import plan_lines
 from mlops_sdk.rollout.locking import lock_manifest
 from mlops_sdk.rollout.observe import observe
 from mlops_sdk.rollout.outcome import Outcome
-from mlops_sdk.rollout.plan import Plan, build_plan
+from mlops_sdk.rollout.plan import build_plan
 from mlops_sdk.rollout.progress import Note, Report, silent
 from mlops_sdk.rollout.promotion import refuse_candidate
 from mlops_sdk.rollout.saved_plan import SavedPlan, load_plan, require_unmoved
 from mlops_sdk.rollout.session import Session, open_session
 
 _SHOWN = 100
-
-
-def plan_deploy(project: Project, environment: str, manifest: Path) -> Plan:
-    """Return what `deploy` would do. Changes no file of the project and no row of the environment.
-
-    Raises what `lock_manifest`, `observe` and `build_plan` raise.
-    """
-    project.check_environment(environment)
-    refuse_candidate(project, environment, load_manifest(manifest, scheme=project.scheme).release)
-    lock = lock_manifest(project, environment, manifest, write=False)
-    with open_session(project, environment) as session:
-        observed = observe(session, lock)
-        # A plan only looks: a hold is shown by what it would do, and refused when it is done.
-        plan = build_plan(lock, observed, keep=project.keep, override_hold=True)
-        return replace(plan, facts=ask_facts(session, lock, observed.live_lock, plan, preview=True))
 
 
 def deploy_saved(project: Project, path: Path, **options: Any) -> Outcome:

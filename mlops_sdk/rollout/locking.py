@@ -7,12 +7,11 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlops_sdk.errors import InputError, PolicyError
 from mlops_sdk.platform.checkout import ensure_checkout, ensure_python, snapshot
 from mlops_sdk.platform.git import file_at
-from mlops_sdk.registry.client import FetchedModel, Registry
-from mlops_sdk.registry.models import ResolvedModel
 from mlops_sdk.release.digest import digest_of_bytes
 from mlops_sdk.release.lock import Lock, LockedCode, LockedModel, LockedState, Smoke
 from mlops_sdk.release.lock_file import lock_path, read_lock, write_lock
@@ -24,6 +23,10 @@ from mlops_sdk.rollout.code import DEPENDENCY_LOCK, lockable
 from mlops_sdk.rollout.progress import Note, Report, silent
 from mlops_sdk.rollout.session import open_session, registry_of
 from mlops_sdk.state.describe import describe
+
+if TYPE_CHECKING:
+    from mlops_sdk.registry.client import FetchedModel, Registry
+    from mlops_sdk.registry.models import ResolvedModel
 
 
 def lock_manifest(
@@ -143,7 +146,9 @@ def _describe_state(code: ReleaseCode, entry: str) -> LockedState:
     return LockedState(entry=entry, tables=tables)
 
 
-def _lock_model(registry: Registry, resolved: ResolvedModel, code: ReleaseCode, cache: Path) -> LockedModel:
+def _lock_model(
+    registry: "Registry", resolved: "ResolvedModel", code: ReleaseCode, cache: Path
+) -> LockedModel:
     """Download one model and record what it answers to its own input example."""
     fetched = registry.fetch(resolved.name, resolved.version, cache)
     smoke = _smoke(fetched, code)
@@ -158,7 +163,7 @@ def _lock_model(registry: Registry, resolved: ResolvedModel, code: ReleaseCode, 
     )
 
 
-def _smoke(fetched: FetchedModel, code: ReleaseCode) -> Smoke | None:
+def _smoke(fetched: "FetchedModel", code: ReleaseCode) -> Smoke | None:
     """What the model answers to its input example; None without one.
 
     A pure function of artifact and dependency environment, so it is computed once for both and kept beside the model.

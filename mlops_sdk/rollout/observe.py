@@ -5,7 +5,7 @@ from mlops_sdk.release.lock import Lock
 from mlops_sdk.rollout.plan import Observed, SealedTable
 from mlops_sdk.rollout.session import Session
 from mlops_sdk.rollout.verify.service import runs
-from mlops_sdk.stack import config
+from mlops_sdk.stack import config, config_file
 from mlops_sdk.state import build
 from mlops_sdk.state.fingerprint import fingerprints
 from mlops_sdk.state.known import read_known
@@ -19,6 +19,11 @@ def observe(session: Session, lock: Lock) -> Observed:
     Fingerprints are those of the release's binding where it has one, else those that it would get now. Raises
     UnreachableError when Postgres, or a source whose watermark is needed, does not answer.
     """
+    with session.ledger.one_connection():
+        return _observe(session, lock)
+
+
+def _observe(session: Session, lock: Lock) -> Observed:
     ledger = session.ledger
     pointer = ledger.pointer()
     head = ledger.head()
@@ -66,6 +71,6 @@ def _recorded(session: Session, live: str | None, kept: list[str]) -> bool:
     """Whether stack config holds what the ledger says, and the command that wrote it came to its end."""
     if session.ledger.unfinished_intent() is not None:
         return False
-    document = session.stack.config.read()
+    document = config_file.read_plain(session.stack.config.path, session.environment)
     held = [section.digest for section in config.releases_of(document)]
     return config.live_of(document) == live and sorted(held) == sorted(kept)

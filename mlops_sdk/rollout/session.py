@@ -127,29 +127,37 @@ class Session:
         live: str | None = None,
         also: tuple[Lock, Binding] | None = None,
         without: Collection[str] = (),
+        document: Any = None,
     ) -> Any:
         """Return stack config with its release part rendered from the ledger, unwritten.
 
-        `live` takes the pointer's place, for the config of a handover that is about to happen. `also` is a release
-        that is not bound yet, and `without` are digests that would be gone, for a plan.
+        It is rendered into `document`; without one into a plain copy, which has no comments. `live` takes the
+        pointer's place, for the config of a handover that is about to happen. `also` is a release that is not bound
+        yet, and `without` are digests that would be gone, for a plan.
         """
-        head = self.ledger.head()
-        wanted = live or self.ledger.pointer().digest
-        found = {b.digest: (self.ledger.lock(b.digest), b) for b in self.present(wanted)}
+        with self.ledger.one_connection():
+            head = self.ledger.head()
+            wanted = live or self.ledger.pointer().digest
+            found = {b.digest: (self.ledger.lock(b.digest), b) for b in self.present(wanted)}
         if also is not None:
             found.setdefault(also[0].digest, also)
+        commits = {lock.code.commit for lock, _ in found.values()}
+        environments = {commit: self.environment_of(commit) for commit in commits}
         sections = [
-            config.section(lock, binding, environment=self.environment_of(lock.code.commit))
+            config.section(lock, binding, environment=environments[lock.code.commit])
             for lock, binding in found.values()
             if binding.digest not in without
         ]
         basis = Basis(entry=head.n, digest=head.hash) if head else None
-        return config.render(self.stack.config.read(), sections, live=wanted, basis=basis)
+        if document is None:
+            document = read_plain(self.stack.config.path, self.environment)
+        return config.render(document, sections, live=wanted, basis=basis)
 
     def render_config(self) -> bool:
         """Write the rendered config; return whether anything but its basis changed."""
-        before = config.cause_of(self.stack.config.read())
-        document = self.rendered_config()
+        document = self.stack.config.read()
+        before = config.cause_of(document)
+        document = self.rendered_config(document=document)
         self.stack.config.write(document)
         return config.cause_of(document) != before
 

@@ -1,6 +1,7 @@
 """The ledger in a real Postgres: what it refuses, and what it answers."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -216,3 +217,19 @@ def test_a_server_that_does_not_answer_is_unreachable() -> None:
 def test_the_ledger_of_another_environment_is_not_found(environment: Environment) -> None:
     with pytest.raises(NotFoundError, match="no environment prd"):
         Ledger(environment.conninfo(), "prd").pointer()
+
+
+def test_many_questions_can_share_one_connection_in_one_thread(environment: Environment) -> None:
+    ledger = environment.ledger
+
+    def process() -> int:
+        with ledger.connect() as conn:
+            return conn.info.backend_pid
+
+    with ledger.one_connection(), ledger.one_connection():
+        first = process()
+        assert ledger.pointer() == Pointer(None, 0, None)
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(process).result() != first
+        assert process() == first
+    assert process() != first

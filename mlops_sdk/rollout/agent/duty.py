@@ -27,10 +27,10 @@ class Work:
     def connection(self) -> Connection:
         """A connection in autocommit mode that is kept between runs, for duties that run every second.
 
-        Raises what `Ledger.connect` raises.
+        Raises what `Ledger.open` raises.
         """
         if self._conn is None or self._conn.closed:
-            self._conn = self.session.ledger.connect()
+            self._conn = self.session.ledger.open()
         return self._conn
 
     def close(self) -> None:

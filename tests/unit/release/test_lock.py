@@ -1,5 +1,6 @@
 """The lock and its file."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,26 @@ def test_any_json_is_written_as_yaml_that_reads_back_equal(value: dict[str, obje
 )
 def test_text_that_could_be_read_as_something_else_is_quoted(text: str) -> None:
     assert to_yaml({"x": text}).startswith('x: "')
+
+
+def test_a_lock_in_another_spelling_is_the_same_lock(tmp_path: Path) -> None:
+    lock = a_lock()
+    path = tmp_path / "v0.0.1.lock.yaml"
+    path.write_text(json.dumps({**lock.document(), "digest": lock.digest}, indent=1), encoding="utf-8")
+    assert read_lock(path) == lock
+
+
+def test_a_key_that_stands_twice_in_a_lock_is_refused_though_its_digest_is_right(tmp_path: Path) -> None:
+    path = tmp_path / "v0.0.1.lock.yaml"
+    write_lock(path, a_lock())
+    path.write_text(path.read_text() + f"release: {a_lock().release}\n")
+    with pytest.raises(InputError, match="release"):
+        read_lock(path)
+
+
+def test_a_lock_as_it_was_written_is_read_without_the_reader_that_counts_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_lock(tmp_path / "v0.0.1.lock.yaml", a_lock())
+    monkeypatch.delattr("mlops_sdk.release.lock_file.read_document")
+    assert read_lock(tmp_path / "v0.0.1.lock.yaml") == a_lock()

@@ -7,7 +7,7 @@ TEST_PROCESSES ?= 2
 # Each of a platform's ten processes would otherwise compile the same 3,000 modules again at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup venv demo test test-fast test-slow soak lint bench bench-state down clean lock
+.PHONY: help setup venv demo test test-fast test-slow soak lint bench bench-state bench-release down clean lock
 
 help:
 	@echo "make setup      .venv from the lock, and the Pulumi engine"
@@ -18,6 +18,7 @@ help:
 	@echo "make soak       tests by chance for some hours: a history of 10 minutes, 5,000 histories of releases, every fault between every two statements (SEED=N)"
 	@echo "make bench      what starting and importing cost; writes its part of docs/benchmarks.md"
 	@echo "make bench-state  what releases' tables cost; writes its part (20 minutes; BENCH=--quick to try it out)"
+	@echo "make bench-release  what plan, deploy, rollback and questions cost on a platform of its own; writes its part (20 minutes; BENCH=--quick)"
 	@echo "make down       stop everything that the environment 'local' runs"
 	@echo "make clean      down, then remove its data and the demo's locks"
 	@echo "make lock       renew requirements/lock.txt from pyproject.toml"
@@ -55,6 +56,9 @@ bench: setup
 
 bench-state: setup
 	.venv/bin/python -m tools.bench.state $(BENCH)
+
+bench-release: setup
+	.venv/bin/python -m tools.bench.release $(BENCH)
 
 down:
 	@if [ -x .venv/bin/mlops ]; then .venv/bin/mlops down local; else echo "nothing runs: there is no .venv"; fi

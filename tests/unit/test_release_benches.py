@@ -6,8 +6,8 @@ import pytest
 
 from mlops_sdk.ledger.entries import Entry, verify_chain
 from tests.support.locks import make_lock
+from tools.bench.long_ledger import DEPLOY, deploys
 from tools.bench.release.answers import Answer, first_of, gate_failed, left
-from tools.bench.release.long_ledger import DEPLOY, deploys
 from tools.bench.release.pairs import pairs, ratios
 
 
@@ -63,7 +63,7 @@ def test_a_history_goes_on_from_the_head_and_ends_with_what_is_live() -> None:
     first = make_lock("v0.0.1")
     head = Entry("local", 1, None, datetime.now(UTC), "live", first.digest, 7, "ann", "", "", {})
     locks = [make_lock("v0.0.2"), make_lock("v0.0.3"), first]
-    written = list(deploys(head, locks, 7, to=3 * len(DEPLOY) + 4))
+    written = list(deploys(locks, 3 * len(DEPLOY) + 3, head=head, epoch=7))
 
     verify_chain([head, *written])
     assert written[-1].n == 3 * len(DEPLOY) + 4

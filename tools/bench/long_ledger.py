@@ -85,38 +85,34 @@ def fill_ledger(conn: psycopg.Connection[Any], *, app: str, commit: str, entries
     A release was deployed every eight entries, with a shift; the last three are kept. `conn` is a superuser's. The
     schemas and services of the releases are not there.
     """
-    count = entries // len(_CYCLE)
+    count = entries // len(DEPLOY)
     locks = [_lock(app, commit, number) for number in range(1, count + 1)]
-    written = list(_chain(locks, entries))
+    written = list(deploys(locks, entries))
     with conn.transaction():
         _write_releases(conn, app, locks)
-        with conn.cursor().copy(
-            "COPY mlops.entry (env, n, prev_hash, hash, at, kind, digest, epoch, body) FROM STDIN"
-        ) as copy:
-            for one in written:
-                copy.write_row(
-                    (
-                        one.environment,
-                        one.n,
-                        one.prev_hash,
-                        one.hash,
-                        one.at,
-                        one.kind,
-                        one.digest,
-                        one.epoch,
-                        one.body,
-                    )
-                )
-        last = next(one for one in reversed(written) if one.kind == "live")
-        conn.execute(
-            "UPDATE mlops.pointer SET digest = %s, epoch = %s, entry = %s WHERE env = %s",
-            [last.digest, last.epoch, last.n, ENVIRONMENT],
-        )
+        write_entries(conn, written)
     conn.execute("ANALYZE mlops.entry, mlops.binding, mlops.lock")
     return locks
 
 
-_CYCLE = (
+def write_entries(conn: psycopg.Connection[Any], entries: Sequence[Entry]) -> None:
+    """Append entries of one environment, and let its pointer say what the last `live` one of them says.
+
+    Postgres checks each as it checks those of a deploy. In the caller's transaction.
+    """
+    with conn.cursor().copy(
+        "COPY mlops.entry (env, n, prev_hash, hash, at, kind, digest, epoch, body) FROM STDIN"
+    ) as copy:
+        for e in entries:
+            copy.write_row((e.environment, e.n, e.prev_hash, e.hash, e.at, e.kind, e.digest, e.epoch, e.body))
+    last = next(one for one in reversed(entries) if one.kind == "live")
+    conn.execute(
+        "UPDATE mlops.pointer SET digest = %s, epoch = %s, entry = %s WHERE env = %s",
+        [last.digest, last.epoch, last.n, last.environment],
+    )
+
+
+DEPLOY = (
     Told("intent", of_release=False, details={"intent": "deploy"}),
     Told("bound", of_release=True, details={}),
     Told("verified", of_release=True, details={"checks": ["ready", "digest"]}),
@@ -128,21 +124,32 @@ _CYCLE = (
 )
 
 
-def _chain(locks: Sequence[Lock], entries: int) -> Iterator[Entry]:
-    previous: Entry | None = None
+def deploys(
+    locks: Sequence[Lock],
+    entries: int,
+    *,
+    head: Entry | None = None,
+    epoch: int = 0,
+    apart: timedelta = timedelta(seconds=30),
+) -> Iterator[Entry]:
+    """So many entries after `head`: a deploy of each lock, then notes for what is left of the number. Pure.
+
+    `epoch` is that of the pointer at `head`; each live entry has the next one.
+    """
+    previous = head
     for index in range(entries):
-        number, step = divmod(index, len(_CYCLE))
-        told, lock = _CYCLE[step], locks[min(number, len(locks) - 1)]
-        if number == len(locks):  # the rest of an uneven number
-            told = _CYCLE[-1]
+        number, step = divmod(index, len(DEPLOY))
+        told, lock = DEPLOY[step], locks[min(number, len(locks) - 1)]
+        if number >= len(locks):  # the rest of an uneven number
+            told = DEPLOY[-1]
         previous = Entry(
-            environment=ENVIRONMENT,
-            n=index + 1,
+            environment=previous.environment if previous else ENVIRONMENT,
+            n=previous.n + 1 if previous else 1,
             prev_hash=previous.hash if previous else None,
-            at=_START + timedelta(seconds=30 * index),
+            at=previous.at + apart if previous else _START,
             kind=told.kind,
             digest=lock.digest if told.of_release else None,
-            epoch=number + 1 if told.kind == "live" else None,
+            epoch=epoch + number + 1 if told.kind == "live" else None,
             actor="ann",
             reason="the reason of a release, as a person writes it",
             cause="",

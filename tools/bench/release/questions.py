@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from tools.bench.figures import Bar, Figure
-from tools.bench.release.long_ledger import lengthen
+from tools.bench.release.lengthen import lengthen
 from tools.bench.release.project import ENVIRONMENT, Project
 from tools.bench.running import Found, Say
 

@@ -4,7 +4,6 @@ An existing lock is used, never resolved again, unless a person asks for it; not
 """
 
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,16 +12,16 @@ from mlops_sdk.errors import InputError, PolicyError
 from mlops_sdk.platform.checkout import ensure_checkout, ensure_python, snapshot
 from mlops_sdk.platform.git import file_at
 from mlops_sdk.release.digest import digest_of_bytes
-from mlops_sdk.release.lock import Lock, LockedCode, LockedModel, LockedState, Smoke
+from mlops_sdk.release.lock import Lock, LockedCode, LockedModel, Smoke
 from mlops_sdk.release.lock_file import lock_path, read_lock, write_lock
 from mlops_sdk.release.manifest import Manifest
 from mlops_sdk.release.manifest_file import load_manifest
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.child import ReleaseCode
 from mlops_sdk.rollout.code import DEPENDENCY_LOCK, lockable
+from mlops_sdk.rollout.declared import declared_state, keep
 from mlops_sdk.rollout.progress import Note, Report, silent
 from mlops_sdk.rollout.session import open_session, registry_of
-from mlops_sdk.state.describe import describe
 
 if TYPE_CHECKING:
     from mlops_sdk.registry.client import FetchedModel, Registry
@@ -110,7 +109,11 @@ def _resolve(
     resolved = {key: registry.resolve(ref) for key, ref in manifest.models.items()} if registry else {}
     # Downloading models and importing release code wait for different things.
     with ThreadPoolExecutor(max_workers=4) as pool:
-        state = pool.submit(_describe_state, code, manifest.state) if manifest.state else None
+        state = (
+            pool.submit(declared_state, project.root, code, found.commit, manifest.state)
+            if manifest.state
+            else None
+        )
         models = {
             key: pool.submit(_lock_model, registry, found_model, code, cache)
             for key, found_model in resolved.items()
@@ -141,11 +144,6 @@ def _resolve(
     )
 
 
-def _describe_state(code: ReleaseCode, entry: str) -> LockedState:
-    tables = describe(code.python, code.checkout, entry, environ=code.environ())
-    return LockedState(entry=entry, tables=tables)
-
-
 def _lock_model(
     registry: "Registry", resolved: "ResolvedModel", code: ReleaseCode, cache: Path
 ) -> LockedModel:
@@ -173,7 +171,5 @@ def _smoke(fetched: "FetchedModel", code: ReleaseCode) -> Smoke | None:
         document = json.loads(kept.read_text(encoding="utf-8"))
     else:
         document = code.run_json("mlops_sdk.registry.smoke", str(fetched.folder))
-        fresh = kept.with_name(f"{kept.name}.{os.getpid()}")
-        fresh.write_text(json.dumps(document), encoding="utf-8")
-        fresh.replace(kept)
+        keep(kept, document)
     return Smoke.from_document(document) if document else None

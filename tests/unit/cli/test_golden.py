@@ -396,7 +396,7 @@ CASES = {
         ),
         Case(
             "plan stacks/releases/v0.0.2.yaml",
-            {"rollout.deploy:plan_deploy": says(PLAN)},
+            {"rollout.planning:plan_deploy": says(PLAN)},
             forms=("table", "json", "yaml", "markdown"),
         ),
         Case("deploy stacks/releases/v0.0.2.yaml", {"rollout.deploy:deploy": says(OUTCOME)}),

@@ -17,12 +17,16 @@ from mlops_sdk.release.tag import SCHEMES
 
 _APP = re.compile(r"[a-z][a-z0-9_]*")
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9-]*")
-_KEYS = ("app", "scheme", "registry_uri", "image_repository", "environments", "keep", "events")
+_KEYS = ("app", "scheme", "registry_uri", "image_repository", "environments", "keep", "lease_s", "events")
 
 
 @dataclass(frozen=True)
 class Project:
-    """One project. `environments` are in the order of promotion; `keep` is how many releases stay warm."""
+    """One project. `environments` are in the order of promotion; `keep` is how many releases stay warm.
+
+    `lease_s` is how long, in seconds, a deployer's lease lasts after its last sign of life. 60: longer than a
+    machine with too much to do holds a process up, short enough to be waited for.
+    """
 
     root: Path
     app: str
@@ -31,6 +35,7 @@ class Project:
     image_repository: str | None = None
     environments: tuple[str, ...] = field(default=("local",))
     keep: int = 3
+    lease_s: float = 60.0
     events: EventRules = field(default_factory=EventRules)
 
     def environment_folder(self, environment: str) -> Path:
@@ -123,6 +128,10 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 2
 
 
+def _is_duration(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 2 <= value <= 86_400
+
+
 _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "app": (_is_app, "a name of a-z, 0-9 and _, a letter first"),
     "scheme": (lambda value: value in SCHEMES, "one of " + ", ".join(SCHEMES)),
@@ -130,5 +139,6 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "image_repository": (_is_text, "the name of an image repository"),
     "environments": (_are_environments, "a list of different names of a-z, 0-9 and -, a letter first"),
     "keep": (_is_count, "a number of at least 2"),
+    "lease_s": (_is_duration, "a number of seconds from 2 to 86400"),
     "events": (are_event_rules, RIGHT_EVENTS),
 }

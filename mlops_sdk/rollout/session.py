@@ -83,7 +83,9 @@ class Session:
         deadline, told = time.monotonic() + _AGENT_PATIENCE_S, False
         while True:
             try:
-                return Lease.acquire(self.operator.operator_url, self.environment, holder)
+                return Lease.acquire(
+                    self.operator.operator_url, self.environment, holder, self.project.lease_s
+                )
             except LeaseHeldError:
                 if holder.who == AGENT or not self._agent_holds_lease() or time.monotonic() > deadline:
                     raise

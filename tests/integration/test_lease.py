@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,11 +21,19 @@ ELSEWHERE = Holder("bob", "another-host", 4711, datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_a_second_deployer_is_told_who_holds_the_lease(environment: Environment) -> None:
-    with Lease.acquire(environment.conninfo(), "local", Holder.this_process("ann")):
+    with (
+        Lease.acquire(environment.conninfo(), "local", Holder.this_process("ann")),
+        environment.ledger.connect() as conn,
+    ):
         with pytest.raises(LeaseHeldError) as refused:
             Lease.acquire(environment.conninfo(), "local", ELSEWHERE)
-        for part in ("ann", str(os.getpid()), "mlops lease break local", "until"):
-            assert part in str(refused.value)
+        held = current(conn, "local")
+    assert held is not None
+    since, until = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" for moment in (held.since, held.until))
+    assert str(refused.value) == (
+        f"local: ann on {socket.gethostname()} (pid {os.getpid()}) deploys since {since},"
+        f" with the lease until {until}\n  wait, or end it with `mlops lease break local`"
+    )
     with Lease.acquire(environment.conninfo(), "local", ELSEWHERE) as next_one:
         assert next_one.predecessor is None
 

@@ -16,13 +16,13 @@ def write(folder: Path, table: str) -> Path:
 
 
 def test_the_project_is_found_from_a_folder_below(tmp_path: Path) -> None:
-    write(tmp_path, 'app = "recommender"\nenvironments = ["local", "stg"]\nkeep = 5\n')
+    write(tmp_path, 'app = "recommender"\nenvironments = ["local", "stg"]\nkeep = 5\nlease_s = 2.5\n')
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
     (below / "pyproject.toml").write_text("[tool.other]\n", encoding="utf-8")
     project = load_project(below)
     assert (project.root, project.app, project.scheme) == (tmp_path, "recommender", "deployment-manager")
-    assert (project.environments, project.keep) == (("local", "stg"), 5)
+    assert (project.environments, project.keep, project.lease_s) == (("local", "stg"), 5, 2.5)
     assert project.environment_folder("stg") == tmp_path / ".mlops" / "stg"
 
 
@@ -43,6 +43,12 @@ def test_every_wrong_fact_is_listed(tmp_path: Path) -> None:
         "mean 'environments'?",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize("value", ["1.9", "true", '"60"', "nan", "inf", "0"])
+def test_a_lease_lasts_at_least_two_seconds(tmp_path: Path, value: str) -> None:
+    with pytest.raises(InputError, match="lease_s: .* is not a number of seconds from 2"):
+        load_project(write(tmp_path, f'app = "recommender"\nlease_s = {value}\n'))
 
 
 def test_a_project_without_an_app_is_wrong(tmp_path: Path) -> None:

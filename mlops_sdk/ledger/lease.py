@@ -175,16 +175,20 @@ class Lease:
         """Raise LeaseLostError if another took over. Each write checks again, in its own transaction."""
         if self._lost.is_set():
             raise LeaseLostError(
-                f"the lease (epoch {self.token.epoch}) was lost",
+                f"the lease (epoch {self.token.epoch}) has run out or was taken over: nothing was written",
                 where=self.token.environment,
                 remedy="run the command again; it goes on where this one stopped",
             )
 
+    def confirm(self) -> None:
+        """Ask the server, and raise LeaseLostError if another took over: before what no epoch can guard."""
+        self._renew()
+        self.check()
+
     def record_process_group(self, process_group: int | None) -> None:
         """Record the engine's process group, so that a successor can end a surviving engine."""
         self.holder = replace(self.holder, process_group=process_group)
-        self._renew()
-        self.check()
+        self.confirm()
 
     def release(self) -> None:
         """Give the lease back. Safe to call twice, and when it was lost."""

@@ -55,6 +55,21 @@ def can_be_asked(env: Environment) -> bool:
     return config.has_given_postgres(config_document(env))
 
 
+def refuse_if_late(env: Environment) -> None:
+    """Raises LeaseLostError when the deployer that started this engine has lost its lease.
+
+    Asked before each change of a resource: a deployer that was stopped leaves an engine that goes on, and one that
+    wakes up starts another.
+    """
+    lease = lease_token(env)
+    if lease is None or not can_be_asked(env):
+        return
+    from mlops_sdk.ledger.database import connect, control_transaction
+
+    with connect(env.operator().operator_url, "mlops up") as conn, control_transaction(conn, lease):
+        return
+
+
 def refuse_if_moved(env: Environment) -> None:
     """Raises MovedError, LeaseHeldError or LeaseLostError when this config must not be applied now."""
     if not can_be_asked(env):

@@ -22,6 +22,7 @@ from pulumi.runtime.proto import provider_pb2, status_pb2
 
 from mlops_sdk import __version__
 from mlops_sdk.errors import MlopsError
+from mlops_sdk.provider.guard import refuse_if_late
 from mlops_sdk.provider.handler import Environment, Handler
 from mlops_sdk.provider.values import Plain, changed, is_unknown, paths, plain, wrapped
 
@@ -128,7 +129,7 @@ class Servicer(server.ProviderServicer):
     async def Delete(self, request: Any, context: Any) -> Any:
         handler, env = self._of(request.urn)
         inputs = _plain(_properties(request.old_inputs) or _properties(request.properties))
-        await self._work(context, env, lambda: handler.delete(env, inputs))
+        await self._work(context, env, lambda: _delete(handler, env, inputs))
         return empty_pb2.Empty()
 
     async def Invoke(self, request: Any, context: Any) -> Any:
@@ -165,7 +166,7 @@ class Servicer(server.ProviderServicer):
     ) -> None:
         values = _plain(inputs)
         try:
-            await self._in_thread(lambda: handler.apply(env, values, old))
+            await self._in_thread(lambda: _apply(handler, env, values, old))
         except Exception as error:  # noqa: BLE001 - as above
             reason = _text(error, env)
             if old is None and await self._is_there(handler, env, values):
@@ -187,6 +188,16 @@ class Servicer(server.ProviderServicer):
         if work not in done:
             raise MlopsError("stopped before it was done", remedy="The next update goes on from here.")
         return work.result()
+
+
+def _apply(handler: Handler, env: Environment, values: Plain, old: Plain | None) -> None:
+    refuse_if_late(env)
+    handler.apply(env, values, old)
+
+
+def _delete(handler: Handler, env: Environment, values: Plain) -> None:
+    refuse_if_late(env)
+    handler.delete(env, values)
 
 
 def _properties(struct: struct_pb2.Struct) -> Properties:

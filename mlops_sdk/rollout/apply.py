@@ -120,7 +120,7 @@ def apply(run: Run) -> None:
     while numbered:
         group = _side_by_side(run.lock, numbered)
         run.left_s()
-        run.lease.check()
+        run.lease.confirm()
         with ThreadPoolExecutor(max_workers=len(group)) as pool:
             for done in [pool.submit(_timed, run, number, step) for number, step in group]:
                 done.result()
@@ -269,8 +269,14 @@ def _up(run: Run) -> None:
             where=session.environment,
             remedy=f"apply that first with `mlops up {session.environment}`, or pass --allow-platform-changes",
         )
-    session.render_config()
-    session.stack.up(narrate(session.report), lease_epoch=run.lease.token.epoch)
+    _render_and_up(run)
+
+
+def _render_and_up(run: Run) -> None:
+    """Write stack config and `up`. Nothing can refuse a late write of a file: so the lease is asked for before."""
+    run.lease.confirm()
+    run.session.render_config()
+    run.session.stack.up(narrate(run.session.report), lease_epoch=run.lease.token.epoch)
 
 
 def _verify(run: Run) -> None:
@@ -321,8 +327,7 @@ def _note(session: Session, text: str) -> None:
 
 def _record(run: Run) -> None:
     session = run.session
-    session.render_config()
-    session.stack.up(narrate(session.report), lease_epoch=run.lease.token.epoch)
+    _render_and_up(run)
     # Only now does no service of a retired release hold its tables any more. What an earlier command left, because
     # it was killed or a session held a lock, goes too.
     collected = collect(
@@ -345,7 +350,6 @@ def turn_back(run: Run, cause: MlopsError) -> None:
     references.unreference(
         session.operator.operator_url, session.environment, run.lock.digest, lease=run.lease.token
     )
-    session.render_config()
-    session.stack.up(narrate(session.report), lease_epoch=run.lease.token.epoch)
+    _render_and_up(run)
     end_forgotten(session, run.lock.digest)
     record_end(run, "turned_back", cause.what)

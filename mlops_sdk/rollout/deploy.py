@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 from mlops_sdk.errors import MlopsError, NotTurnedBackError, TurnedBackError, UnreachableError
+from mlops_sdk.ledger.database import LeaseLostError
 from mlops_sdk.release.manifest_file import load_manifest
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.apply import Run, apply, record_end, turn_back
@@ -128,6 +129,13 @@ def _turned_back(run: Run, error: MlopsError) -> MlopsError:
             record_end(run, "failed", error.what)
             return error
         turn_back(run, error)
+    except LeaseLostError as second:
+        lost = "" if isinstance(error, LeaseLostError) else f"\n{second.what}"
+        return NotTurnedBackError(
+            f"{error.what}{lost}\nnothing was turned back: another deployer may have gone on from here",
+            where=run.session.environment,
+            remedy=f"`mlops status {run.session.environment}` says what is live; then run the same command again",
+        )
     except MlopsError as second:
         return NotTurnedBackError(
             f"{error}\nturning back failed too: {second}",

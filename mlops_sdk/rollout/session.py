@@ -67,16 +67,22 @@ class Session:
         }
 
     def acquire_lease(self, who: str | None = None) -> Lease:
-        """Take the environment's lease, after ending an engine that a dead predecessor left. Raises LeaseHeldError.
+        """Take the environment's lease, after ending an engine that a predecessor left. Raises LeaseHeldError.
 
         `who` is the login name unless given. What the agent does under a lease is waited for: it is nobody who decides.
         """
         lease = self._acquire(Holder.this_process(who))
         if lease.predecessor:
             self.report(
-                Note(f"took over from {lease.predecessor.who} (pid {lease.predecessor.pid}), who is gone")
+                Note(
+                    f"took over from {lease.predecessor.who} (pid {lease.predecessor.pid}), who {_fate(lease)}"
+                )
             )
-        self.stack.heal()
+        try:
+            self.stack.heal(lease_epoch=lease.token.epoch)
+        except BaseException:
+            lease.release()
+            raise
         return lease
 
     def _acquire(self, holder: Holder) -> Lease:
@@ -179,6 +185,12 @@ class Session:
 
         lock = file_at(self.project.root, commit, DEPENDENCY_LOCK)
         return ensure_python(self.project.root, lock).parent.parent.relative_to(self.project.root)
+
+
+def _fate(lease: Lease) -> str:
+    """What became of the one before. One that lives was stopped, or its machine stood still."""
+    before = lease.predecessor
+    return "is gone" if before is None or before.is_dead() else "let the lease run out"
 
 
 @contextmanager

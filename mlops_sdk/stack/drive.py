@@ -3,7 +3,6 @@
 Must not know what the program deploys, nor how the engine is run (`run`) or mended (`heal`).
 """
 
-import fcntl
 import json
 import os
 import secrets
@@ -22,6 +21,7 @@ from mlops_sdk.stack import engine, heal, run
 from mlops_sdk.stack.config_file import ConfigFile
 from mlops_sdk.stack.events import Change
 from mlops_sdk.stack.run import OnEvent
+from mlops_sdk.stack.update_lock import UpdateLock
 
 PROJECT_NAME = "mlops-sdk"
 
@@ -118,7 +118,7 @@ class Stack:
         Raises UnexpectedChangesError that names the changes, if none were expected.
         """
         self._require_stack()
-        with self._only_one(wait_s=0.0) as alone:
+        with self._only_one(wait_s=0.0, lease_epoch=lease_epoch) as alone:
             if alone:  # beside a running update a preview may read, but must not mend
                 self._heal()
         seen = self._operate("preview", [], on_event, config_file=config_file, lease_epoch=lease_epoch)
@@ -154,19 +154,19 @@ class Stack:
         document: dict[str, Any] = json.loads(text)
         return document
 
-    def heal(self) -> list[str]:
+    def heal(self, *, lease_epoch: int | None = None) -> list[str]:
         """Ends orphaned engines, removes dead engines' locks and pending operations; says what it did.
 
-        Waits for an update of this machine that is under way. Raises LeaseHeldError while a living engine
-        works on the stack.
+        Waits for an update of this machine that is under way, unless that is of a deployer whose lease is older than
+        `lease_epoch`: its engine is ended. Raises LeaseHeldError while a living engine works on the stack.
         """
         self._require_stack()
-        with self._only_one(wait_s=self._wait_s):
+        with self._only_one(wait_s=self._wait_s, lease_epoch=lease_epoch):
             return self._heal()
 
     def _change(self, verb: str, on_event: OnEvent | None, lease_epoch: int | None) -> UpResult:
         self._require_stack()
-        with self._only_one(wait_s=self._wait_s):
+        with self._only_one(wait_s=self._wait_s, lease_epoch=lease_epoch):
             self._heal()
             arguments = ["--yes", "--skip-preview"]
             return _result(self._operate(verb, arguments, on_event, lease_epoch=lease_epoch))
@@ -188,26 +188,36 @@ class Stack:
         return done
 
     @contextmanager
-    def _only_one(self, *, wait_s: float) -> Iterator[bool]:
+    def _only_one(self, *, wait_s: float, lease_epoch: int | None = None) -> Iterator[bool]:
         """One update at a time of this machine; a killed one is let go of by the kernel.
 
-        Gives False, at once, if `wait_s` is 0 and another is under way; otherwise raises LeaseHeldError when
-        that one is not done in time.
+        One that was stopped keeps its lock: who has a newer lease ends its engine and replaces the lock. Gives False,
+        at once, if `wait_s` is 0 and another is under way; otherwise raises LeaseHeldError when that one is not
+        done in time.
         """
-        with (self._folder / "update.lock").open("a") as file:
-            alone = _lock(file.fileno())
+        lock = UpdateLock(self._folder / "update.lock", lease_epoch)
+        try:
+            alone = lock.take()
             if not alone and wait_s:
                 self._report(f"waiting for another update of {self.environment}")
             deadline = time.monotonic() + wait_s
             while not alone and time.monotonic() < deadline:
-                time.sleep(0.1)
-                alone = _lock(file.fileno())
+                late = lock.late_owner()
+                if late is not None:
+                    for line in heal.end_engines_of(self._folder / "engines", late):
+                        self._report(line)
+                    lock.replace()
+                else:
+                    time.sleep(0.1)
+                alone = lock.take()
             if not alone and wait_s:
                 raise LeaseHeldError(
                     f"another update of {self.environment} was not done after {wait_s:g} s",
                     remedy="Look for it with `ps`, or try again later.",
                 )
             yield alone
+        finally:
+            lock.close()
 
     def _require_stack(self) -> None:
         if not self.exists():
@@ -291,14 +301,6 @@ _NOT_INHERITED = frozenset(
 
 def _result(seen: run.Seen) -> UpResult:
     return UpResult(tuple(seen.changes.values()), seen.summary.counts, seen.summary.duration_s)
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _write_private(path: Path, text: str) -> None:

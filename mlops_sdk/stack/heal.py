@@ -41,15 +41,36 @@ def end_orphans(records: Path) -> list[str]:
         record = _read(path)
         if record is None or record["host"] != socket.gethostname() or _owner_lives(record):
             continue
-        session = int(record["session"])
-        # The session's number is given to no other process while a member lives. Where its leader lives it
-        # must be the leash itself, not a process that got the number after all of them had ended.
-        leader_started = leash.start_time(session)
-        if leader_started in ("", record["session_started"]) and leash.members(session):
-            leash.end_session(session)
-            healed.append(f"ended an engine that outlived its owner (session {session})")
+        if _end(record):
+            healed.append(f"ended an engine that outlived its owner (session {record['session']})")
         path.unlink(missing_ok=True)
     return healed
+
+
+def end_engines_of(records: Path, parent: int) -> list[str]:
+    """Ends the engines of one process of this machine that lost its lease but lives; says what it ended."""
+    healed = []
+    for path in sorted(records.glob("*.json")):
+        record = _read(path)
+        if record is None or record["host"] != socket.gethostname() or int(record["parent"]) != parent:
+            continue
+        if _owner_lives(record) and _end(record):
+            healed.append(f"ended the engine of pid {parent}, which lost its lease")
+        path.unlink(missing_ok=True)
+    return healed
+
+
+def _end(record: dict[str, Any]) -> bool:
+    """End the engine of a record; whether there was one.
+
+    The session's number is given to no other process while a member lives. Where its leader lives it must be the
+    leash itself, not a process that got the number after all of them had ended.
+    """
+    session = int(record["session"])
+    if leash.start_time(session) not in ("", record["session_started"]) or not leash.members(session):
+        return False
+    leash.end_session(session)
+    return True
 
 
 def remove_scratch(folder: Path) -> None:

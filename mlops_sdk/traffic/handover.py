@@ -23,7 +23,7 @@ from mlops_sdk.state.shift import read_shift
 from mlops_sdk.traffic.attempts import Patience, attempt
 from mlops_sdk.traffic.closeness import Closeness
 from mlops_sdk.traffic.port import TrafficPort
-from mlops_sdk.traffic.shift import Who, route, turn_back
+from mlops_sdk.traffic.shift import Who, follow, turn_back
 
 _ROUNDS = 10_000  # drains before the first try: after a long time apart there are many
 
@@ -54,7 +54,7 @@ def handover(
     why = Why(actor, reason, cause, rollback_of)
     patience = Patience(timeout_s, report, end_blockers)
     with connect(conninfo, f"mlops handover {environment}") as conn:
-        binding = require_binding(conn, environment, target)
+        require_binding(conn, environment, target)
         pointer = read_pointer(conn, environment)
         under_way = read_shift(conn, environment)
         if under_way is not None and under_way.digest != target:
@@ -63,7 +63,7 @@ def handover(
             _prepare(conn, environment, pointer, target, lease, report)
             _commit(conninfo, conn, environment, pointer, target, why, lease, patience)
             pointer = read_pointer(conn, environment)
-        traffic.point(binding.service_port)
+        follow(conninfo, conn, environment, traffic, lease)
         _settle(conn, environment)
         assert pointer.entry is not None  # something is live
         return read_entry(conn, environment, pointer.entry)
@@ -75,11 +75,7 @@ def reconcile(conninfo: SecretStr, environment: str, traffic: TrafficPort) -> st
         pointer = read_pointer(conn, environment)
         if pointer.digest is None:
             return None
-        under_way = read_shift(conn, environment)
-        if under_way is None:
-            traffic.point(require_binding(conn, environment, pointer.digest).service_port)
-        else:
-            route(conn, environment, pointer.digest, under_way, traffic)
+        follow(conninfo, conn, environment, traffic, None)
         _settle(conn, environment)
         return pointer.digest
 

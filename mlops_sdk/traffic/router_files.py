@@ -8,6 +8,7 @@ may lead or lag.
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ from mlops_sdk.traffic.port import Routes
 
 CONFIG_FILE = "caddy.json"
 _HOST = "127.0.0.1"
+_HUNG_S = 5.0
+_LOOK_AGAIN_S = 0.01
 _INITIAL = {CURRENT_FILE: "", NEXT_FILE: "", SHARE_FILE: threshold(0), KEYLESS_FILE: threshold(0)}
 
 
@@ -119,10 +122,31 @@ class FileTraffic:
 
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
-    """Two changes at once would break the order of the steps."""
-    with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    """Two changes at once would break the order of the steps.
+
+    A change takes milliseconds. Who holds the lock for longer was stopped, and gets no say: the lock's file is
+    replaced. What such a one still writes when it wakes up, it sets right itself (`traffic.shift.follow`).
+    """
+    path = folder / ".lock"
+    deadline = time.monotonic() + _HUNG_S
+    while True:
+        with path.open("a") as file:
+            if _is_locked(file.fileno(), path):
+                yield
+                return
+        if time.monotonic() > deadline:
+            path.unlink(missing_ok=True)
+            deadline = time.monotonic() + _HUNG_S
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def _is_locked(descriptor: int, path: Path) -> bool:
+    """Whether the lock is ours, and of the file that is there now."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 def _replace(path: Path, text: str) -> None:

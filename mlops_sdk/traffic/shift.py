@@ -4,11 +4,14 @@ The row in Postgres owns the weight, and each change of it is a ledger entry. Th
 wrong side is refused (42501) and sent again. It must not make a release live.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import psycopg
 from pydantic import SecretStr
 
+from mlops_sdk.errors import MlopsError
 from mlops_sdk.ledger.bindings import require_binding
 from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction, retry
 from mlops_sdk.ledger.lease import require_unheld
@@ -57,17 +60,45 @@ def shift(
             if found.state != "following":
                 copy(conn, environment, found.id, lease, report)
         _step(conninfo, conn, environment, target, weight, lease, patience, Who(actor, reason))
-        live = read_pointer(conn, environment).digest
-        under_way = read_shift(conn, environment)
-        assert live is not None  # the step needed one
-        if under_way is None:
-            traffic.point(require_binding(conn, environment, live).service_port)
-        else:
-            route(conn, environment, live, under_way, traffic)
+        follow(conninfo, conn, environment, traffic, lease)
 
 
-def route(conn: Connection, environment: str, live: str, under_way: Shift, traffic: TrafficPort) -> None:
-    """Make the router agree with a shift under way."""
+def follow(
+    conninfo: SecretStr,
+    conn: Connection,
+    environment: str,
+    traffic: TrafficPort,
+    lease: LeaseToken | None,
+) -> None:
+    """Make the router agree with the pointer and the shift under way. Raises LeaseLostError.
+
+    The lease's row is kept meanwhile: who is late does not come so far, and nobody takes over in between. Who is
+    stopped in between is ended by the one that takes over; what it then still writes it sets right itself.
+    """
+    try:
+        with control_transaction(conn, lease):
+            _route(conn, environment, traffic)
+    except psycopg.OperationalError:
+        with (
+            contextlib.suppress(MlopsError, psycopg.Error),  # the first error is the one to tell
+            connect(conninfo, f"mlops reconcile {environment}") as anew,
+        ):
+            _route(anew, environment, traffic)
+        raise
+
+
+def _route(conn: Connection, environment: str, traffic: TrafficPort) -> None:
+    live = read_pointer(conn, environment).digest
+    if live is None:
+        return
+    under_way = read_shift(conn, environment)
+    if under_way is None:
+        traffic.point(require_binding(conn, environment, live).service_port)
+    else:
+        _share(conn, environment, live, under_way, traffic)
+
+
+def _share(conn: Connection, environment: str, live: str, under_way: Shift, traffic: TrafficPort) -> None:
     current = require_binding(conn, environment, live).service_port
     following = require_binding(conn, environment, under_way.digest).service_port
     routes = traffic.read()
@@ -91,7 +122,7 @@ def turn_back(
     pointer = read_pointer(conn, environment)
     if under_way is not None and pointer.digest is not None:
         _step(conninfo, conn, environment, under_way.digest, 0, lease, patience, who)
-        traffic.point(require_binding(conn, environment, pointer.digest).service_port)
+        follow(conninfo, conn, environment, traffic, lease)
 
 
 def _step(

@@ -47,7 +47,7 @@ def test_every_wrong_fact_is_listed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["1.9", "true", '"60"', "nan", "inf", "0"])
 def test_a_lease_lasts_at_least_two_seconds(tmp_path: Path, value: str) -> None:
-    with pytest.raises(InputError, match="lease_s: .* is not a number of seconds from 2"):
+    with pytest.raises(InputError, match=r"lease_s: .* is not a number of seconds from 2"):
         load_project(write(tmp_path, f'app = "recommender"\nlease_s = {value}\n'))
 
 

@@ -258,7 +258,7 @@ def _up(run: Run) -> None:
     session = run.session
     with tempfile.TemporaryDirectory(prefix="mlops-plan-") as folder:
         temporary = Path(folder) / f"Pulumi.{session.environment}.yaml"
-        session.stack.config.write(session.rendered_config(), temporary)
+        session.stack.config.write(session.rendered_config(under_way=run.lock.digest), temporary)
         preview = session.stack.preview(temporary, lease_epoch=run.lease.token.epoch)
     own = [binding.digest for binding in session.ledger.bindings(retired=True)]
     foreign = [change for change in preview.changes if not is_own(change.name, change.type, own)]
@@ -275,7 +275,7 @@ def _up(run: Run) -> None:
 def _render_and_up(run: Run) -> None:
     """Write stack config and `up`. Nothing can refuse a late write of a file: so the lease is asked for before."""
     run.lease.confirm()
-    run.session.render_config()
+    run.session.render_config(under_way=run.lock.digest)
     run.session.stack.up(narrate(run.session.report), lease_epoch=run.lease.token.epoch)
 
 

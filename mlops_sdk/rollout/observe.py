@@ -29,7 +29,7 @@ def _observe(session: Session, lock: Lock) -> Observed:
     head = ledger.head()
     hold = ledger.hold()
     block = standing(ledger.about(lock.digest)).block
-    kept = tuple(session.present(pointer.digest))
+    kept = tuple(session.present(pointer.digest, lock.digest))
     live = next((binding for binding in kept if binding.digest == pointer.digest), None)
     prints = wanted_fingerprints(session, lock)
     with ledger.connect() as conn:

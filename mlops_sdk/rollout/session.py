@@ -136,17 +136,18 @@ class Session:
         also: tuple[Lock, Binding] | None = None,
         without: Collection[str] = (),
         document: Any = None,
+        under_way: str = "",
     ) -> Any:
         """Return stack config with its release part rendered from the ledger, unwritten.
 
         It is rendered into `document`; without one into a plain copy, which has no comments. `live` takes the
         pointer's place, for the config of a handover that is about to happen. `also` is a release that is not bound
-        yet, and `without` are digests that would be gone, for a plan.
+        yet, and `without` are digests that would be gone, for a plan. `under_way`: see `present`.
         """
         with self.ledger.one_connection():
             head = self.ledger.head()
             wanted = live or self.ledger.pointer().digest
-            found = {b.digest: (self.ledger.lock(b.digest), b) for b in self.present(wanted)}
+            found = {b.digest: (self.ledger.lock(b.digest), b) for b in self.present(wanted, under_way)}
         if also is not None:
             found.setdefault(also[0].digest, also)
         commits = {lock.code.commit for lock, _ in found.values()}
@@ -161,22 +162,30 @@ class Session:
             document = read_plain(self.stack.config.path, self.environment)
         return config.render(document, sections, live=wanted, basis=basis)
 
-    def render_config(self) -> bool:
-        """Write the rendered config; return whether anything but its basis changed."""
+    def render_config(self, *, under_way: str = "") -> bool:
+        """Write the rendered config; return whether anything but its basis changed. `under_way`: see `present`."""
         document = self.stack.config.read()
         before = config.cause_of(document)
-        document = self.rendered_config(document=document)
+        document = self.rendered_config(document=document, under_way=under_way)
         self.stack.config.write(document)
         return config.cause_of(document) != before
 
-    def present(self, live: str | None) -> list[Binding]:
-        """Return the bindings that stack config holds: those referenced, and `live` in any case."""
+    def present(self, live: str | None, under_way: str = "") -> list[Binding]:
+        """Return the bindings that stack config holds: those that are wanted and cut, and `live` in any case.
+
+        One that is bound and not cut is half of a release: its tables need not stand. It is held for the deployer that
+        brings it up, which names it as `under_way`; one whose deployer was cut off is in nobody's way.
+        """
         statuses = self.ledger.statuses()
-        return [
-            binding
-            for binding in self.ledger.bindings()
-            if binding.digest == live or statuses[binding.digest] in ("bound", "cut")
-        ]
+
+        def is_held(digest: str) -> bool:
+            return (
+                digest == live
+                or statuses[digest] == "cut"
+                or (digest, statuses[digest]) == (under_way, "bound")
+            )
+
+        return [binding for binding in self.ledger.bindings() if is_held(binding.digest)]
 
     def environment_of(self, commit: str) -> Path:
         """Return the dependency environment of a commit, made where it is missing, relative to the project."""

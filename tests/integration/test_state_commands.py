@@ -56,7 +56,7 @@ def releases(environment: Environment, tmp_path: Path, monkeypatch: pytest.Monke
         source_owner_url=SecretStr("postgresql://nobody"),
     ).write(folder / "operator.env")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Stack, "heal", lambda _: [])  # there is no engine here
+    monkeypatch.setattr(Stack, "heal", lambda _, **__: [])  # there is no engine here
     found = Releases(environment, tmp_path)
     for number, tag in enumerate(("v0.0.1", "v0.0.2")):
         found.lock(tag, State(Forked(users(metadata()))), service=f"a.s{number}:a")

@@ -105,6 +105,8 @@ def _resolve(
     code = release_code(project, found.commit, report)
     cache = project.root / ".mlops" / "models"
     registry = registry_of(project, environment) if manifest.models else None
+    if registry:
+        report(Note(f"asking MLflow for {', '.join(sorted(manifest.models))}"))
     # All of them before anything slow: a name that nobody knows is said at once.
     resolved = {key: registry.resolve(ref) for key, ref in manifest.models.items()} if registry else {}
     # Downloading models and importing release code wait for different things.

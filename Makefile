@@ -7,7 +7,7 @@ TEST_PROCESSES ?= 2
 # Each of a platform's ten processes would otherwise compile the same 3,000 modules again at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup venv demo test test-fast test-slow soak lint bench bench-state bench-release down clean lock
+.PHONY: help setup venv demo test test-fast test-slow soak kill-matrix lint bench bench-state bench-release down clean lock
 
 help:
 	@echo "make setup      .venv from the lock, and the Pulumi engine"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-fast  the same without the acceptance tests"
 	@echo "make test-slow  the tests that make test leaves out because others show nearly the same"
 	@echo "make soak       tests by chance for some hours: a history of 10 minutes, 5,000 histories of releases, every fault between every two statements (SEED=N)"
+	@echo "make kill-matrix  every kill at every step of every command, 8 deployers at once, stopped deployers (ONLY='deploy/Up engine'); writes its part of docs/reliability.md"
 	@echo "make bench      what starting and importing cost; writes its part of docs/benchmarks.md"
 	@echo "make bench-state  what releases' tables cost; writes its part (20 minutes; BENCH=--quick to try it out)"
 	@echo "make bench-release  what plan, deploy, rollback and questions cost on a platform of its own; writes its part (20 minutes; BENCH=--quick)"
@@ -50,6 +51,10 @@ test-slow: setup
 # One process, so that a history has the machine for itself. A test marked soak needs no line here.
 soak: setup
 	.venv/bin/python -m pytest -s -m soak tests --counts soak.json $(if $(SEED),--seed $(SEED))
+
+# Goes on where it stopped: what was tried at this commit of the product is in kill-matrix.jsonl.
+kill-matrix: setup
+	.venv/bin/python -m pytest -s -m matrix $(if $(ONLY),-k every_point --only "$(ONLY)") tests/acceptance
 
 bench: setup
 	.venv/bin/python -m tools.bench

@@ -119,3 +119,16 @@ def test_a_shift_whose_deployer_was_killed_goes_on_where_it_was(tiny: Clone) -> 
     assert "shift 25 %" not in done.stderr
     assert tiny.live() == "v0.0.34"
     assert shares(tiny, "v0.0.34") == [64, 192]
+
+
+def test_a_rollback_under_load_fails_no_request(tiny: Clone) -> None:
+    router = tiny.variables()["MLOPS_ROUTER_URL"]
+    with load(router, "recommender") as people:
+        tiny.run("rollback", "local", "-m", "people are asking")
+        before = people.answers.total()
+        await_true("people ask on", lambda: people.answers.total() > before + 50)
+
+    assert people.failed == []
+    assert set(people.by_release()) == {"v0.0.34", "v0.0.32"}
+    assert tiny.live() == "v0.0.32"
+    tiny.run("resume", "local")

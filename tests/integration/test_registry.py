@@ -21,6 +21,7 @@ from mlops_sdk.registry.load import SklearnModel, load
 from mlops_sdk.registry.smoke import predict, run
 from mlops_sdk.release.manifest import ModelRef
 from tests.support.mlflow_server import MlflowServer
+from tests.support.proxy import proxy
 
 # In a process of its own, so that this one can be seen to do without mlflow.
 _REGISTER = """
@@ -277,3 +278,38 @@ def test_a_password_in_the_address_is_not_shown() -> None:
 def test_a_model_that_gives_another_number_of_answers_is_refused() -> None:
     with pytest.raises(MlopsError, match="1 answers to 2 rows"):
         predict(SimpleNamespace(predict=lambda _: [0.5]), [{"a": 1}, {"a": 2}])
+
+
+def test_an_answer_of_mlflow_that_is_cut_in_the_middle_leaves_nothing_and_is_said(
+    registered: Registered, tmp_path: Path
+) -> None:
+    port = int(registered.server.uri.rpartition(":")[2])
+    with proxy(port) as between:
+        registry = Registry(f"http://127.0.0.1:{between.port}")
+        registry.resolve(
+            ModelRef(name="regression", version=1)
+        )  # what it downloads is longer than any answer
+        between.cut_after(between.passed // 2, again=True)
+
+        with pytest.raises(UnreachableError, match="MLflow"):
+            registry.fetch("regression", 1, tmp_path / "cache")
+
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+
+
+def test_a_slow_mlflow_is_waited_for(registered: Registered) -> None:
+    port = int(registered.server.uri.rpartition(":")[2])
+    with proxy(port) as between:
+        between.slow(0.3)
+        slow = Registry(f"http://127.0.0.1:{between.port}", timeout_s=1.0)
+        assert slow.resolve(ModelRef(name="regression", version=1)).version == 1
+
+
+def test_an_mlflow_that_went_away_and_refuses_is_said(registered: Registered) -> None:
+    port = int(registered.server.uri.rpartition(":")[2])
+    with proxy(port) as between:
+        registry = Registry(f"http://127.0.0.1:{between.port}")
+        registry.resolve(ModelRef(name="regression", version=1))
+        between.close()
+        with pytest.raises(UnreachableError, match="MLflow does not answer"):
+            registry.resolve(ModelRef(name="regression", version=1))

@@ -20,6 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of tests by chance."""
     parser.addoption("--seed", type=int, help="seed of tests by chance; it is printed by each")
     parser.addoption("--history-s", type=float, default=600, help="seconds of a history of `make soak`")
+    parser.addoption("--only", help="words that the names of the kill matrix' points have")
     parser.addoption("--counts", type=Path, help="file for the counts of tests marked soak, as JSON")
 
 

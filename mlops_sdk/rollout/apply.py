@@ -58,10 +58,10 @@ from mlops_sdk.traffic.handover import handover
 class Run:
     """One execution of a plan.
 
-    `deadline` is a monotonic time in seconds. `introduced` is set once this run has put the release among those
-    that stack config holds, which a failure takes back. `end_blockers` lets the handover end idle transactions of
-    releases. `evidence` is the folder of what was seen when a gate failed. `durations` are seconds by step,
-    for the plans to come. `grounds` is what the ledger's intent holds beside the release: on what it was allowed.
+    `deadline` is a monotonic time in seconds. `introduced` is set once this run, or one that was cut off, has put the
+    release among those that stack config holds, which a failure takes back. `end_blockers` lets the handover end idle
+    transactions of releases. `evidence` is the folder of what was seen when a gate failed. `durations` are seconds by
+    step, for the plans to come. `grounds` is what the ledger's intent holds beside the release: on what it was allowed.
     """
 
     session: Session
@@ -116,6 +116,7 @@ def apply(run: Run) -> None:
             **run.grounds,
         },
     )
+    run.introduced = _is_half_done(session, plan.digest)
     numbered = list(enumerate(plan.steps, 1))
     while numbered:
         group = _side_by_side(run.lock, numbered)
@@ -126,6 +127,12 @@ def apply(run: Run) -> None:
                 done.result()
         del numbered[: len(group)]
     record_end(run, "done")
+
+
+def _is_half_done(session: Session, digest: str) -> bool:
+    """Whether a command that was cut off has brought the release in, and it was never live: a failure takes it back."""
+    wanted = session.ledger.statuses().get(digest) in ("bound", "cut")
+    return wanted and not any(entry.kind == "live" for entry in session.ledger.about(digest))
 
 
 def _side_by_side(lock: Lock, numbered: list[tuple[int, Step]]) -> list[tuple[int, Step]]:
@@ -214,7 +221,7 @@ def _bind(run: Run) -> None:
             lease=run.lease.token,
             actor=run.actor,
         )
-    run.introduced = status_before not in ("bound", "cut")
+    run.introduced = run.introduced or status_before not in ("bound", "cut")
     references.reference(
         session.operator.operator_url, session.environment, lock.digest, lease=run.lease.token
     )

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.support.clone import Clone
 from tests.support.matrix.environment import Tiny, short_lease
 from tests.support.matrix.points import KINDS
 from tests.support.matrix.stopped import stop_at
@@ -17,24 +16,6 @@ AT_ONCE = 8
 ROUNDS, MANY_ROUNDS = 3, 50
 # At these steps in the tests that run always: one before anything stands, one that moves the pointer.
 SOME_STEPS = ("Handover",)
-
-
-@pytest.fixture(scope="module")
-def tiny(bare_clone: Clone) -> Tiny:
-    """An environment with three small releases that stand complete."""
-    made = Tiny.install(bare_clone, 700)
-    if made.clone.json("status", "local")["hold"]:
-        made.clone.run("resume", "local")
-    return made
-
-
-@pytest.fixture(scope="module")
-def warm(tiny: Tiny) -> list[str]:
-    """Manifests of three releases that are kept."""
-    manifests = [tiny.manifest(shift=False, derived=False) for _ in range(3)]
-    for manifest in manifests:
-        tiny.clone.run("deploy", manifest)
-    return manifests
 
 
 def rounds_of(tiny: Tiny, manifests: list[str], rounds: int, report: Report) -> Iterator[dict[str, Any]]:
@@ -53,11 +34,13 @@ def rounds_of(tiny: Tiny, manifests: list[str], rounds: int, report: Report) -> 
     assert process.returncode == 0
 
 
-def _eight_at_once(tiny: Tiny, warm: list[str], rounds: int, report: Report) -> None:
+def _eight_at_once(tiny: Tiny, rounds: int, report: Report) -> None:
     before = tiny.ledger.head()
     assert before is not None
     done = 0
-    for found in rounds_of(tiny, warm, rounds, report):
+    live = f"stacks/releases/{tiny.clone.live()}.yaml"
+    manifests = sorted(tiny.kept(), key=lambda path: path != live)
+    for found in rounds_of(tiny, manifests, rounds, report):
         done += 1
         assert found["failed"] == {}
         assert len(found["won"]) == 1
@@ -85,15 +68,15 @@ def _do_not_interleave(kinds: list[str], commands: int) -> None:
 
 @pytest.mark.timeout(400)
 def test_of_eight_deployers_at_once_one_wins_and_the_others_are_told_who(
-    tiny: Tiny, warm: list[str], report: Report
+    small_releases: Tiny, report: Report
 ) -> None:
-    _eight_at_once(tiny, warm, ROUNDS, report)
+    _eight_at_once(small_releases, ROUNDS, report)
 
 
 @pytest.mark.matrix
 @pytest.mark.timeout(0)
-def test_of_eight_deployers_at_once_one_wins_fifty_times(tiny: Tiny, warm: list[str], report: Report) -> None:
-    _eight_at_once(tiny, warm, MANY_ROUNDS, report)
+def test_of_eight_deployers_at_once_one_wins_fifty_times(small_releases: Tiny, report: Report) -> None:
+    _eight_at_once(small_releases, MANY_ROUNDS, report)
 
 
 def _stopped(tiny: Tiny, steps: tuple[str, ...], report: Report) -> None:
@@ -117,12 +100,12 @@ def _tag(manifest: str) -> str:
 
 @pytest.mark.timeout(400)
 def test_a_deployer_that_was_stopped_until_another_deployed_is_refused_and_says_why(
-    tiny: Tiny, warm: list[str], report: Report
+    small_releases: Tiny, report: Report
 ) -> None:
-    _stopped(tiny, SOME_STEPS, report)
+    _stopped(small_releases, SOME_STEPS, report)
 
 
 @pytest.mark.matrix
 @pytest.mark.timeout(0)
-def test_a_deployer_stopped_at_any_step_is_refused(tiny: Tiny, warm: list[str], report: Report) -> None:
-    _stopped(tiny, tuple(KINDS), report)
+def test_a_deployer_stopped_at_any_step_is_refused(small_releases: Tiny, report: Report) -> None:
+    _stopped(small_releases, tuple(KINDS), report)

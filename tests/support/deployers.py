@@ -1,7 +1,8 @@
 """Many deployers at once on one environment: processes that call `deploy`, as CI jobs that start together do.
 
-    python -m tests.support.deployers ROUNDS DEPLOYERS MANIFEST MANIFEST...
+    python -m tests.support.deployers ROUNDS DEPLOYERS LIVE OTHER...
 
+The last are manifests of releases that stand complete, LIVE of the one that is live; each deployer wants another one.
 Run in the project. Prints a JSON object a round: `won` is the list of pids whose deploy came to its end, `refused` maps
 the other pids to what they were told, `failed` those that ended otherwise. Each round all wait for each other right
 after they asked for the lease, so that none comes when the winner is done already.
@@ -28,17 +29,19 @@ def main() -> None:
     """The command of the module."""
     rounds, deployers, manifests = int(sys.argv[1]), int(sys.argv[2]), [Path(each) for each in sys.argv[3:]]
     context = multiprocessing.get_context("fork")
-    for number in range(rounds):
+    live = manifests[0].stem
+    for _ in range(rounds):
         results: Any = context.SimpleQueue()
         barrier = context.Barrier(deployers)
-        # Each of them wants one of two releases; none of them is live.
-        wanted = [manifests[(number + 1 + each % 2) % len(manifests)] for each in range(deployers)]
+        others = [path for path in manifests if path.stem != live]
+        wanted = [others[each % len(others)] for each in range(deployers)]
         workers = [context.Process(target=_deploy, args=(path, barrier, results)) for path in wanted]
         for worker in workers:
             worker.start()
         found = [results.get() for _ in workers]
         for worker in workers:
             worker.join()
+        live = next((str(said) for _, what, said in found if what == "won"), live)
         sys.stdout.write(json.dumps(_sorted(found)) + "\n")
         sys.stdout.flush()
 

@@ -16,6 +16,7 @@ from typing import Any, LiteralString
 
 import httpx
 import psycopg
+import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
@@ -61,11 +62,23 @@ class Counts:
             assert http.get("/count", params={"name": name}).json() == {"n": count}, name
 
 
+@pytest.fixture(scope="session")
+def small_releases(bare_clone: Clone) -> "Tiny":
+    """An environment with three small releases that stand complete; the last one is live, and there is no hold."""
+    made = Tiny.install(bare_clone, 400)
+    if made.clone.json("status", "local")["hold"]:
+        made.clone.run("resume", "local")
+    for _ in range(3):
+        made.clone.run("deploy", made.manifest(shift=False, derived=False))
+    return made
+
+
 @contextmanager
 def short_lease(clone: Clone, seconds: float = LEASE_S) -> Iterator[None]:
     """The clone's deployers hold the lease for so long only. Committed, as a project has it."""
     path = clone.root / "pyproject.toml"
     before = path.read_text()
+    assert "lease_s" not in before
     path.write_text(before.replace("[tool.mlops]\n", f"[tool.mlops]\nlease_s = {seconds}\n"))
     clone.git("commit", "--quiet", "-m", "A short lease", "pyproject.toml")
     try:
@@ -148,6 +161,11 @@ class Tiny:
         self._last = operation
         return command
 
+    def kept(self) -> list[str]:
+        """Manifests of the releases that stand complete, the newest first."""
+        found = self.clone.json("status", "local")["releases"]
+        return [f"stacks/releases/{r['release']}.yaml" for r in found if r["slot"] in ("current", "kept")]
+
     def count(self, name: str) -> None:
         """Have something accepted, where anything is live."""
         if self.ledger.pointer().digest is not None:
@@ -158,8 +176,7 @@ class Tiny:
         """Three releases are kept, the last one live, no hold: the next one lets the oldest fall out."""
         if self._last == "rollback":
             self.clone.run("resume", "local")
-        kept = [r for r in self.clone.json("status", "local")["releases"] if r["slot"] != "retired"]
-        for _ in range(len(kept), 3):
+        for _ in range(len(self.kept()), 3):
             self.clone.run("deploy", self.manifest(shift=False, derived=False))
 
     # What is compared and what must hold
@@ -179,13 +196,20 @@ class Tiny:
             "releases": config["mlops-sdk:releases"],
             "resources": resources,
         }
-        return _named(json.loads(json.dumps(wanted, default=dict)), self._names())
+        held = {each["digest"] for each in config["mlops-sdk:releases"].values()}
+        return _named(json.loads(json.dumps(wanted, default=dict)), self._names(held, wanted["live"]))
 
-    def _names(self) -> list[tuple[re.Pattern[str], str]]:
-        """What a release is called by, and a name for it by its place among those that are kept; longest first."""
+    def _names(self, held: set[str], live: str) -> list[tuple[re.Pattern[str], str]]:
+        """What a release is called by, and a name by its place: the live one first, then the newest; longest first."""
         found: list[tuple[str, str]] = []
-        for place, binding in enumerate(sorted(self.ledger.bindings(), key=lambda b: -b.seq)):
+        kept = sorted(
+            (b for b in self.ledger.bindings() if b.digest in held), key=lambda b: (b.digest != live, -b.seq)
+        )
+        for place, binding in enumerate(kept):
+            commit = self.ledger.lock(binding.digest).code.commit
             found += [
+                (commit, "a commit"),
+                (commit[:12], "a commit"),
                 (binding.digest, f"digest {place}"),
                 (binding.digest.partition(":")[2][:12], f"digest {place}"),
                 (binding.pg_schema, f"schema {place}"),

@@ -16,10 +16,11 @@ from mlops_sdk.errors import (
     PolicyError,
     UnreachableError,
 )
-from mlops_sdk.ledger.lease import Holder, Lease
+from mlops_sdk.ledger.database import LeaseLostError
+from mlops_sdk.ledger.lease import Holder, Lease, break_lease
 from mlops_sdk.platform.supervisor import ProgramStatus
 from mlops_sdk.provider.database import DatabaseHandler
-from mlops_sdk.provider.guard import can_be_asked, refuse_if_moved
+from mlops_sdk.provider.guard import can_be_asked, refuse_if_late, refuse_if_moved
 from mlops_sdk.provider.handler import Environment as ProviderEnvironment
 from mlops_sdk.provider.live import LiveHandler
 from mlops_sdk.provider.queue import QueueHandler
@@ -334,3 +335,18 @@ def test_a_config_is_refused_while_another_deployer_holds_the_lease(
         pytest.raises(LeaseHeldError, match="ada"),
     ):
         LiveHandler().check(provider, {})
+
+
+def test_no_resource_is_changed_for_a_deployer_that_lost_its_lease(
+    environment: Environment, provider: ProviderEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = Lease.acquire(environment.conninfo(), "local", Holder.this_process("ada"))
+    monkeypatch.setenv("MLOPS_LEASE_EPOCH", str(late.token.epoch))
+    refuse_if_late(provider)
+    break_lease(environment.conninfo(), "local")
+    with Lease.acquire(environment.conninfo(), "local", Holder.this_process("bob")) as newer:
+        with pytest.raises(LeaseLostError, match="has run out or was taken over"):
+            refuse_if_late(provider)
+        monkeypatch.setenv("MLOPS_LEASE_EPOCH", str(newer.token.epoch))
+        refuse_if_late(provider)
+    late.release()

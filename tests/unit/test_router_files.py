@@ -1,5 +1,6 @@
 """The order in which the router's files change."""
 
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,14 @@ def test_pointing_again_after_a_kill_at_any_step_ends_where_it_should(
     monkeypatch.setattr(router_files, "_replace", replace)
     traffic.point(9003)
     assert traffic.read().leads_only_to(9003)
+
+
+def test_a_lock_of_one_that_stands_still_is_replaced(
+    traffic: FileTraffic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(router_files, "_HUNG_S", 0.05)
+    with (tmp_path / ".lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        traffic.point(9001)
+    traffic.point(9002)
+    assert traffic.read().leads_only_to(9002)

@@ -1,19 +1,24 @@
 """Rows go along from release to release and back, and only one release becomes live."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import psycopg
 import pytest
 import sqlalchemy as sa
 
 from mlops_sdk.errors import LeaseHeldError, MovedError
-from mlops_sdk.ledger.database import control_transaction
+from mlops_sdk.ledger.database import LeaseLostError, control_transaction
 from mlops_sdk.ledger.entries import Pointer
-from mlops_sdk.ledger.lease import Holder, Lease
+from mlops_sdk.ledger.lease import Holder, Lease, break_lease
+from mlops_sdk.rollout.session import Session
 from mlops_sdk.state import (
     loss,
 )
 from mlops_sdk.state.cutover import Why, cutover
+from mlops_sdk.traffic.shift import follow
 from tests.support.films import BUILDERS, count, film_state
-from tests.support.releases import Releases
+from tests.support.releases import MemoryTraffic, Releases
 
 
 def test_rows_go_along_to_the_next_release_and_back(film_releases: Releases) -> None:
@@ -107,3 +112,54 @@ def test_without_the_lease_nothing_is_handed_over_while_another_deploys(film_rel
         assert film_releases.environment.ledger.pointer() == Pointer(None, 0, None)
         film_releases.make_live("v0.0.1", lease=lease.token)
     assert film_releases.environment.ledger.pointer().epoch == 1
+
+
+def test_the_router_follows_no_one_who_lost_the_lease(film_releases: Releases) -> None:
+    for tag in ("v0.0.1", "v0.0.2"):
+        film_releases.lock(tag, film_state(), service=f"{tag[-1]}.a:a".replace("1", "a").replace("2", "b"))
+        film_releases.prepare(tag, BUILDERS)
+    environment, traffic = film_releases.environment, film_releases.traffic
+    late = Lease.acquire(environment.conninfo(), "local", Holder.this_process("ada"))
+    film_releases.make_live("v0.0.1", lease=late.token)
+    break_lease(environment.conninfo(), "local")
+    with environment.ledger.connect() as conn, pytest.raises(LeaseLostError):
+        follow(environment.conninfo(), conn, "local", traffic, late.token)
+    assert traffic.points == [4000]
+    late.release()
+
+
+def test_a_router_that_was_set_by_one_who_was_stopped_is_set_right_by_itself(film_releases: Releases) -> None:
+    for tag in ("v0.0.1", "v0.0.2"):
+        film_releases.lock(tag, film_state(), service=f"{tag[-1]}.a:a".replace("1", "a").replace("2", "b"))
+        film_releases.prepare(tag, BUILDERS)
+    environment = film_releases.environment
+    film_releases.make_live("v0.0.1")
+
+    class Stopped(MemoryTraffic):
+        """Stands still before it writes the first time, until another release is live and its connection is gone."""
+
+        def point(self, port: int) -> None:
+            if not self.points:
+                break_lease(environment.conninfo(), "local")
+                film_releases.make_live("v0.0.2")
+            super().point(port)
+
+    late = Lease.acquire(environment.conninfo(), "local", Holder.this_process("ada"))
+    traffic = Stopped()
+    with environment.ledger.connect() as conn, pytest.raises(psycopg.OperationalError):
+        follow(environment.conninfo(), conn, "local", traffic, late.token)
+    assert traffic.points == [4000, 4001]
+    late.release()
+
+
+def test_a_half_made_release_is_in_stack_config_for_its_own_deployer_only(film_releases: Releases) -> None:
+    for tag in ("v0.0.1", "v0.0.2", "v0.0.3"):
+        film_releases.lock(tag, film_state())
+    film_releases.deploy("v0.0.1", BUILDERS)
+    film_releases.prepare("v0.0.2", BUILDERS)
+    half = film_releases.bind("v0.0.3")
+    session: Any = SimpleNamespace(ledger=film_releases.environment.ledger)
+    live = film_releases.locks["v0.0.1"].digest
+
+    assert [binding.release for binding in Session.present(session, live)] == ["v0.0.1", "v0.0.2"]
+    assert [b.release for b in Session.present(session, live, half.digest)] == ["v0.0.1", "v0.0.2", "v0.0.3"]

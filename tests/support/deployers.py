@@ -49,9 +49,9 @@ def main() -> None:
 def _deploy(manifest: Path, barrier: Barrier, results: Any) -> None:
     acquire = Session.acquire_lease
 
-    def acquire_and_meet(session: Session) -> Lease:
+    def acquire_and_meet(session: Session, who: str | None = None) -> Lease:
         try:
-            lease = acquire(session)
+            lease = acquire(session, who)
         except BaseException:
             barrier.wait(_TOGETHER_S)
             raise

@@ -58,17 +58,17 @@ def _in_force(tiny: Tiny) -> bool:
 
 def _seen(tiny: Tiny) -> dict[str, object]:
     """Everything that the late one must not change."""
-    head = tiny.ledger.head()
+    # The agent notes what it sees; a build's variables belong to whoever runs it.
+    entries = [entry.n for entry in tiny.ledger.entries(50) if entry.kind != "observed"]
+    files = [path for path in (tiny.clone.folder / "env").iterdir() if not path.name.startswith("build-")]
     exported = tiny.stack.export()["deployment"]
     slots = ("current", "next", "share", "keyless")
     return {
-        "the ledger's head": head.n if head else 0,
+        "the ledger's entries": entries[:1],
         "the pointer": tiny.ledger.pointer(),
         "the router": [(tiny.clone.folder / "router" / name).read_text() for name in slots],
         "stack config": (tiny.clone.root / "stacks" / "Pulumi.local.yaml").read_text(),
         "resources": sorted((each["urn"], each.get("modified", "")) for each in exported["resources"]),
         "pending operations": exported.get("pending_operations") or [],
-        "env files": sorted(
-            (path.name, path.stat().st_mtime_ns) for path in (tiny.clone.folder / "env").iterdir()
-        ),
+        "env files": sorted((path.name, path.stat().st_mtime_ns) for path in files),
     }

@@ -29,6 +29,11 @@ class EventRules:
     deploy: bool = False
     commit: bool = False
 
+    @property
+    def declared(self) -> bool:
+        """Whether they say anything: without that, nothing happens by itself."""
+        return bool(self.models) or self.deploy or self.commit
+
 
 def are_event_rules(value: object) -> bool:
     """Whether a value of TOML is such a table."""

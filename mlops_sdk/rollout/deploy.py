@@ -51,8 +51,9 @@ def deploy(
     report: Report = silent,
     timeout_s: float = 3600.0,
     saved: SavedPlan | None = None,
+    who: str | None = None,
 ) -> Outcome:
-    """Make the manifest's release live in the environment. `end_blockers`: see `handover`.
+    """Make the manifest's release live in the environment. `end_blockers`: see `handover`; `who`: `acquire_lease`.
 
     With a `saved` plan it does that and nothing else. Raises MovedError when it cannot, LeaseHeldError, FrozenError,
     PolicyError, UnreachableError and what locking raises before anything changed; TurnedBackError or
@@ -62,7 +63,7 @@ def deploy(
     project.check_environment(environment)
     refuse_candidate(project, environment, load_manifest(manifest, scheme=project.scheme).release)
     lock = lock_manifest(project, environment, manifest, allow_dirty=allow_dirty, report=report)
-    with open_session(project, environment, report) as session, session.acquire_lease() as lease:
+    with open_session(project, environment, report) as session, session.acquire_lease(who) as lease:
         observed = observe(session, lock)
         plan = build_plan(lock, observed, keep=project.keep)
         if saved is not None:

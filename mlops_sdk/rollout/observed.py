@@ -1,6 +1,6 @@
 """Both sides of drift, gathered: what the ledger intends, and what services, router, config and Prefect say.
 
-Reads only, but for `record_observation`. Everything that can be slow is asked at once, by the standard library's
+Reads only, but for what `record_...` writes. Everything that can be slow is asked at once, by the standard library's
 HTTP client: another one would cost `mlops status` more time to import than all of its questions take.
 """
 
@@ -114,15 +114,18 @@ def both_sides(session: Session) -> tuple[Intended, Seen]:
 
 
 def record_observation(session: Session, *, actor: str) -> Entry | None:
+    """Look, and record what differs: see `record_differences`. Raises UnreachableError without Postgres."""
+    return record_differences(session, drift(session), actor=actor)
+
+
+def record_differences(session: Session, found: list[Difference], *, actor: str) -> Entry | None:
     """Append an `observed` entry if the differences are others than those of the last one; None if they are not.
 
     While a deployer holds the lease, what differs may be on its way: nothing is recorded then. The entry's details
     are {"differences": [{"part", "what", "where", "remedy"}, ...]}, an empty list once all agrees again.
     """
-    environment = session.environment
+    environment, data = session.environment, documents(found)
     with session.ledger.connect() as conn:
-        intended = read_intended(conn, session)
-        found = documents(differences(intended, look(session, intended)))
 
         def write() -> Entry | None:
             with control_transaction(conn, None):
@@ -131,11 +134,9 @@ def record_observation(session: Session, *, actor: str) -> Entry | None:
                 if held is not None and held.in_force:
                     return None
                 last = read_latest(conn, environment, "observed")
-                if (last.details.get("differences") if last else []) == found:
+                if (last.details.get("differences") if last else []) == data:
                     return None
-                return append(
-                    conn, environment, "observed", None, actor=actor, details={"differences": found}
-                )
+                return append(conn, environment, "observed", None, actor=actor, details={"differences": data})
 
         return retry(write)
 

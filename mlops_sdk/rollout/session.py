@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 AGENT = "agent"
 """Who the agent is in the ledger and in a lease."""
 
+AGENT_EVENTS = "agent-events"
+"""Who the agent is while it deploys what an event made. That can take hours: who comes meanwhile is refused, and told
+who deploys, as with any other deployer; only what `AGENT` does is waited for."""
+
 _AGENT_PATIENCE_S = 120.0
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -24,8 +25,12 @@ from mlops_sdk.release.digest import short
 from mlops_sdk.rollout.agent.catch_up import catch_up
 from mlops_sdk.rollout.agent.collect import collect
 from mlops_sdk.rollout.agent.duty import Did, Work
+from mlops_sdk.rollout.agent.observe import Observe
+from mlops_sdk.rollout.agent.react import react
 from mlops_sdk.rollout.agent.serve import agent_port, known_states, run_once
 from mlops_sdk.rollout.agent.turn_back import TurnBack
+from mlops_sdk.rollout.events import react as reacting
+from mlops_sdk.rollout.events.serve import ci_token
 from mlops_sdk.rollout.progress import silent
 from mlops_sdk.rollout.session import AGENT, Session, open_session
 from mlops_sdk.stack import config
@@ -34,9 +39,11 @@ from mlops_sdk.stack.drive import Preview, Stack
 from mlops_sdk.stack.events import Change
 from mlops_sdk.state import janitor, references
 from mlops_sdk.traffic.shift import shift
+from tests.support.event_project import EventProject
 from tests.support.page import PageProject
 
 ROOT = Path(__file__).parents[2]
+DUTIES = ["catch-up", "turn-back", "events", "observe", "re-verify", "gc"]
 
 
 @dataclass
@@ -330,34 +337,125 @@ def test_a_stack_config_of_an_earlier_version_is_told_how_to_get_a_port(page_pro
     file.write({"config": {"mlops-sdk:kind": "local", "mlops-sdk:ports": {"postgres": 1}}})
     with pytest.raises(PolicyError, match="no port for the agent"):
         agent_port(page_project.project, "local")
-    assert [state["runs"] for state in known_states(page_project.project, "local")] == [0, 0, 0, 0]
+    assert [state["runs"] for state in known_states(page_project.project, "local")] == [0] * len(DUTIES)
     file.create_missing()
     assert 20_000 <= agent_port(page_project.project, "local") < 32_000
+
+
+def test_what_an_event_made_is_deployed_under_a_name_for_which_nobody_waits(
+    event_project: EventProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, deployed = event_project, []
+    with open_session(found.project, "local", silent) as opened:
+        session = replace(opened, stack=cast(Stack, StackDouble(opened.stack.config)))
+        work = Work(session, threading.Event())
+        assert react(work) == Did("nothing is declared in [tool.mlops.events]")
+        found.configure('[tool.mlops.events]\ndeploy = true\nmodels = {embedder = "*"}\n')
+        found.register("embedder")
+
+        def deploy(*arguments: Any, who: str, **_: Any) -> None:
+            with pytest.raises(LeaseHeldError, match="agent-events on"), session.acquire_lease(who):
+                session.acquire_lease()  # a person: refused at once
+            deployed.append(arguments[2].stem)
+            details = {"intent": "deploy", "release": deployed[-1]}
+            session.ledger.record("intent", lease=None, details=details)
+
+        monkeypatch.setattr(reacting, "deploy", deploy)
+        assert "model embedder 2: stacks/releases/v0.0.2.yaml" in react(work).what
+        assert react(work) == Did("nothing new")
+    assert deployed == ["v0.0.2"]
+
+
+def test_what_differs_is_recorded_when_it_was_seen_twice_or_a_person_asks(page_project: PageProject) -> None:
+    def observed() -> list[str]:
+        return [
+            entry.actor for entry in page_project.environment.ledger.entries() if entry.kind == "observed"
+        ]
+
+    with open_session(page_project.project, "local", silent) as session:
+        work, duty = Work(session, threading.Event()), Observe()
+        assert duty(work) == Did("all is as the ledger says")
+        page_project.down.add("mlflow")
+        assert duty(work) == Did("1 difference stands: processes: process mlflow does not run")
+        assert observed() == []
+        assert "(entry #" in duty(work).what
+        assert "(entry #" not in duty(work).what
+    assert observed() == ["agent"]
+    page_project.down.clear()
+    assert "(entry #" in run_once(page_project.project, "local", "observe").what
+    assert observed() == ["agent", "agent"]
+
+
+def test_an_event_that_is_posted_to_the_agent_s_port_makes_a_release_once(
+    event_project: EventProject,
+) -> None:
+    found = event_project
+    found.configure("[tool.mlops.events]\ncommit = true\n")
+    (found.root / "code.py").write_text("VERSION = 2\n")
+    found.git("commit", "--quiet", "-am", "Other code")
+    found.git("tag", "v1.1.0")
+    with agent_process(found.root) as (process, port):
+        address = f"http://127.0.0.1:{port}"
+        _answer(process, f"{address}/duties", '"did":"nothing new"')
+        url, order = f"{address}/events/code-update", {"ref": "v1.1.0", "id": "run 7"}
+        # Its receiver is asked under the name that a proxy has; the page is not.
+        token = {"Authorization": f"Bearer {ci_token(found.project, 'local')}", "Host": "ci.example"}
+        assert httpx.post(url, json=order).status_code == 401
+        assert httpx.post(url, json=order, headers={**token, "Authorization": "Bearer x"}).status_code == 401
+        assert httpx.get(f"{address}/duties", headers={"Host": "ci.example"}).status_code == 400
+        assert found.tags() == ["v0.0.1"]
+        made = httpx.post(url, json=order, headers=token, timeout=60)
+        again = httpx.post(url, json=order, headers=token, timeout=60)
+        assert (made.status_code, made.json()["made"][0]["release"]) == (201, "v0.0.2")
+        assert (again.status_code, again.json()["made"]) == (200, [])
+        while _runs(process, address, "events") < 2:  # long before its minute is over: it was woken
+            pass
+    assert found.tags() == ["v0.0.1", "v0.0.2"]
+    assert len(found.events()) == 1
+
+
+def _runs(process: subprocess.Popen[str], address: str, duty: str) -> int:
+    duties = _answer(process, f"{address}/duties", duty)
+    return next(int(one["runs"]) for one in duties if one["name"] == duty)
+
+
+@contextmanager
+def agent_process(root: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The agent as a process of its own with its port, ended by SIGTERM at the end."""
+    (port,) = free_ports(1)
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        agent_command(port), cwd=root, env=environ, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stderr is not None
+            assert "the page is at" in process.stderr.readline()
+            yield process, port
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def agent_command(port: int) -> list[str]:
+    return [sys.executable, "-P", "-m", "mlops_sdk.cli", "agent", "serve", "local", "--port", str(port)]
 
 
 def test_the_process_serves_the_page_does_its_duties_and_ends_with_a_signal(
     page_project: PageProject,
 ) -> None:
-    (port,) = free_ports(1)
-    command = [sys.executable, "-P", "-m", "mlops_sdk.cli", "agent", "serve", "local", "--port", str(port)]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        command, cwd=page_project.root, env=environ, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stderr is not None
-            assert "the page is at" in process.stderr.readline()
-            duties = _answer(process, f"http://127.0.0.1:{port}/duties", "no release has forked tables")
-            assert [duty["name"] for duty in duties] == ["catch-up", "turn-back", "re-verify", "gc"]
-            assert "Nothing is live" in httpx.get(f"http://127.0.0.1:{port}/").text
-            second = subprocess.run(
-                command, cwd=page_project.root, env=environ, capture_output=True, text=True
-            )
-            assert second.returncode == 1
-            assert f"port {port} is taken" in second.stderr
-        finally:
-            process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+    with agent_process(page_project.root) as (process, port):
+        duties = _answer(process, f"http://127.0.0.1:{port}/duties", "no release has forked tables")
+        assert [duty["name"] for duty in duties] == DUTIES
+        assert "Nothing is live" in httpx.get(f"http://127.0.0.1:{port}/").text
+        second = subprocess.run(
+            agent_command(port),
+            cwd=page_project.root,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        assert second.returncode == 1
+        assert f"port {port} is taken" in second.stderr
 
 
 def _answer(process: subprocess.Popen[str], url: str, wanted: str) -> list[dict[str, Any]]:

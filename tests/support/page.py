@@ -1,6 +1,7 @@
 """The agent's page over a real ledger: a project's folder as `mlops up` makes it, releases with tables, a web server.
 
-What no test of a page needs is a double: the services of releases (`Project.running`) and the supervisor.
+What no test of a page needs is a double: the services of releases (`PageProject.running`), Prefect, the supervisor,
+and what readiness asks of git, packages and the model cache.
 """
 
 import threading
@@ -18,13 +19,17 @@ from pydantic import SecretStr
 from starlette.types import ASGIApp
 
 from mlops_sdk.ledger.entries import Entry
+from mlops_sdk.platform import supervisor
 from mlops_sdk.platform.git import run_git
 from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.platform.supervisor import ProgramStatus
 from mlops_sdk.release.lock import LockedCode, LockedModel
 from mlops_sdk.release.project import Project
+from mlops_sdk.rollout import observed, readiness_facts
 from mlops_sdk.rollout.agent.duty import DutyState
 from mlops_sdk.rollout.agent.page import look
+from mlops_sdk.rollout.drift import ServiceSeen
+from mlops_sdk.rollout.session import Session, open_session
 from mlops_sdk.runtime.settings import EnvironmentSettings, OperatorSettings
 from mlops_sdk.stack.config_file import ConfigFile
 from mlops_sdk.state import Derived, Forked, Shared, State
@@ -88,6 +93,7 @@ class PageProject:
                 "reranker": LockedModel(name="movie-reranker", version=model, digest=digest),
             },
             parameters={"candidates": 100 * model},
+            service="app.service:create_app",
         )
 
     def deploy(self, tag: str, *, verified: bool = True, back_from: str | None = None) -> Entry:
@@ -100,7 +106,17 @@ class PageProject:
         left = self.releases.locks[back_from].digest if back_from else None
         entry = self.releases.make_live(tag, rollback_of=left)
         self.traffic.point(binding.service_port)
+        with open_session(self.project, "local") as session:
+            session.render_config()
         return entry
+
+    def ask_service(self, port: int) -> ServiceSeen:
+        """What the service on a port says of itself."""
+        digests = {
+            self.releases.bind(tag).service_port: lock.digest for tag, lock in self.releases.locks.items()
+        }
+        digest = digests.get(port)
+        return ServiceSeen(digest, ready=True) if digest in self.running else ServiceSeen(None)
 
 
 def _films(context: Any) -> Iterator[list[dict[str, Any]]]:
@@ -127,9 +143,21 @@ def page_project(
     config.write({"config": {"mlops-sdk:kind": "local", "mlops-sdk:ports": {"agent": 21005}}})
     releases = Releases(environment, root)
     made = PageProject(environment, root, releases, FileTraffic(folder / "router"))
-    monkeypatch.setattr(look, "runs", lambda binding: binding.digest in made.running)
     monkeypatch.setattr(look, "Supervisor", lambda _: _SupervisorDouble(made))
+    _answer_for_others(made, monkeypatch)
     yield made
+
+
+def _answer_for_others(made: PageProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services and Prefect answer, and what a release needs of git, packages and models is there."""
+    for module in (observed, readiness_facts):
+        monkeypatch.setattr(module, "ask_service", made.ask_service)
+    monkeypatch.setattr(observed, "flow_runs_under_way", lambda _: ())
+    monkeypatch.setattr(supervisor, "Supervisor", lambda _: _SupervisorDouble(made))
+    monkeypatch.setattr(Session, "environment_of", lambda *_: Path(".venvs/0123456789ab"))
+    monkeypatch.setattr(readiness_facts, "files_at", lambda _, commits, __: dict.fromkeys(commits, b"lock"))
+    monkeypatch.setattr(readiness_facts.dependencies, "is_made", lambda *_: True)
+    monkeypatch.setattr(readiness_facts, "looks_cached", lambda *_: True)
 
 
 class _SupervisorDouble:

@@ -151,14 +151,21 @@ def _group() -> None:
 @webhook.command("register")
 def register(
     environment: Environment,
-    url: Annotated[str, typer.Argument(help="Where the receiver is reached from MLflow.", metavar="URL")],
+    url: Annotated[
+        str,
+        typer.Argument(
+            help="Where MLflow reaches the receiver. Default: the environment's agent.", metavar="URL"
+        ),
+    ] = "",
     output: Output = Form.table,
 ) -> None:
     """Make MLflow tell the receiver of new versions and aliases, signed. A second call changes the address."""
     from mlops_sdk.release.project import load_project
+    from mlops_sdk.rollout.agent.serve import agent_url
     from mlops_sdk.rollout.events.serve import register as run
 
-    found = run(load_project(), environment, url)
+    project = load_project()
+    found = run(project, environment, url or agent_url(project, environment))
     word = "registered" if found["created"] else "changed"
     emit(found, output, lambda: say(f"{environment}: webhook {found['name']} {word}: {found['url']}"))
 

@@ -4,12 +4,17 @@ from mlops_sdk.errors import NotFoundError
 from mlops_sdk.rollout.agent.catch_up import catch_up
 from mlops_sdk.rollout.agent.collect import collect
 from mlops_sdk.rollout.agent.duty import Duty
+from mlops_sdk.rollout.agent.observe import Observe
+from mlops_sdk.rollout.agent.react import EVENTS, react
 from mlops_sdk.rollout.agent.reverify import Reverify
 from mlops_sdk.rollout.agent.turn_back import PATIENCE_S, TurnBack
 
 
-def all_duties(*, patience_s: float = PATIENCE_S) -> tuple[Duty, ...]:
-    """Return every duty, in the order in which they are shown; `patience_s` is `TurnBack`'s."""
+def all_duties(*, patience_s: float = PATIENCE_S, asked: bool = False) -> tuple[Duty, ...]:
+    """Return every duty, in the order in which they are shown.
+
+    `patience_s` is `TurnBack`'s; `asked`: a person wants it done now.
+    """
     return (
         Duty("catch-up", "carries what the live release writes to every kept release", 1, catch_up),
         Duty(
@@ -19,6 +24,19 @@ def all_duties(*, patience_s: float = PATIENCE_S) -> tuple[Duty, ...]:
             TurnBack(patience_s),
             longest_pause_s=600,
         ),
+        Duty(
+            EVENTS,
+            "makes releases of what changed outside, and deploys them, as [tool.mlops.events] says",
+            60,
+            react,
+            longest_pause_s=300,
+        ),
+        Duty(
+            "observe",
+            "compares what runs with what the ledger says, and records a change",
+            15,
+            Observe(asked),
+        ),
         Duty("re-verify", "asks the gates of the live release again", 300, Reverify()),
         Duty("gc", "drops tables and roles of releases that nothing needs any more", 300, collect),
     )
@@ -26,7 +44,7 @@ def all_duties(*, patience_s: float = PATIENCE_S) -> tuple[Duty, ...]:
 
 def duty_named(name: str) -> Duty:
     """Return a duty for a person who wants it done now. Raises NotFoundError with the names there are."""
-    duties = {duty.name: duty for duty in all_duties(patience_s=0)}
+    duties = {duty.name: duty for duty in all_duties(patience_s=0, asked=True)}
     if name not in duties:
         raise NotFoundError(f"the agent has no duty {name!r}", remedy=f"one of {', '.join(duties)}")
     return duties[name]

@@ -25,6 +25,7 @@ class Runner:
         self._duties = tuple(duties)
         self._open_work = open_work
         self._stop = threading.Event()
+        self._wakes = {duty.name: threading.Event() for duty in self._duties}
         self._mutex = threading.Lock()
         self._states = {duty.name: DutyState(duty.name, duty.does, duty.period_s) for duty in self._duties}
         self._threads = [
@@ -41,6 +42,13 @@ class Runner:
     def stop(self) -> None:
         """Ask every duty to end; returns at once."""
         self._stop.set()
+        for wake in self._wakes.values():
+            wake.set()
+
+    def wake(self, name: str) -> None:
+        """Let a duty run now rather than when its pause ends; once more, if it runs. One that is not here cannot."""
+        if name in self._wakes:
+            self._wakes[name].set()
 
     def join(self, timeout_s: float) -> list[str]:
         """Wait until every duty ended, at most `timeout_s` seconds; return the names of those that did not."""
@@ -56,7 +64,9 @@ class Runner:
 
     def _keep_doing(self, duty: Duty) -> None:
         work: Work | None = None
+        wake = self._wakes[duty.name]
         while not self._stop.is_set():
+            wake.clear()  # what wakes it from here on was not seen by this run
             self._note(duty, running=True, began_at=datetime.now(UTC))
             started = time.monotonic()
             did: Did | None = None
@@ -70,7 +80,8 @@ class Runner:
                 _close(work)
                 work = None
             failures = self._state(duty).failures
-            self._stop.wait(duty.pause_s(did, failures))
+            if not self._stop.is_set():
+                wake.wait(duty.pause_s(did, failures))
         _close(work)
 
     def _went_well(self, duty: Duty, did: Did, duration_s: float) -> None:

@@ -1,4 +1,4 @@
-"""The agent's process: every duty in the background and the page in front, until SIGTERM or SIGINT.
+"""The agent's process: every duty in the background, page and receiver of events in front, until SIGTERM or SIGINT.
 
 It must not know what a duty does or what the page shows.
 """
@@ -15,6 +15,7 @@ from mlops_sdk.platform.ports import LOOPBACK, who_listens
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.agent.duties import all_duties, duty_named
 from mlops_sdk.rollout.agent.duty import Did, Duty, DutyState, Work
+from mlops_sdk.rollout.agent.react import EVENTS
 from mlops_sdk.rollout.agent.runner import Runner
 from mlops_sdk.rollout.progress import Event, Note, Report, silent
 from mlops_sdk.rollout.session import open_session
@@ -50,6 +51,11 @@ def agent_port(project: Project, environment: str) -> int:
     return port
 
 
+def agent_url(project: Project, environment: str) -> str:
+    """Where the environment's agent serves the page and receives events. Raises as `agent_port` does."""
+    return f"http://{LOOPBACK}:{agent_port(project, environment)}"
+
+
 def known_states(project: Project, environment: str) -> list[dict[str, Any]]:
     """The duties, and what the environment's agent says of their last runs while it answers."""
     answered = {state["name"]: state for state in _asked(project, environment)}
@@ -67,13 +73,14 @@ def serve(
     port: int | None = None,
     duties: Sequence[Duty] | None = None,
 ) -> None:
-    """Run every duty and serve the page, in the foreground, until a signal.
+    """Run every duty and serve the page, and the receiver of events, in the foreground, until a signal.
 
     Raises NotFoundError for an environment that was never brought up, MlopsError when the port is taken.
     """
     import uvicorn
 
     from mlops_sdk.rollout.agent.page.app import LOOPBACK_NAMES, create_page
+    from mlops_sdk.rollout.events.serve import event_routes
 
     def open_work(stop: threading.Event) -> Work:
         with open_session(project, environment, _log) as session:
@@ -88,6 +95,7 @@ def serve(
         environment,
         runner.states,
         allowed_hosts=LOOPBACK_NAMES if host in (*LOOPBACK_NAMES, "::1") else ("*",),
+        more_routes=event_routes(project, environment, made=lambda: runner.wake(EVENTS)),
         on_shutdown=runner.stop,
     )
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -136,9 +144,7 @@ def _asked(project: Project, environment: str) -> list[dict[str, Any]]:
 
     project.check_environment(environment)
     try:
-        answer = httpx.get(
-            f"http://{LOOPBACK}:{agent_port(project, environment)}/duties", timeout=3.0, trust_env=False
-        )
+        answer = httpx.get(f"{agent_url(project, environment)}/duties", timeout=3.0, trust_env=False)
         document = answer.raise_for_status().json()
         # Another program may have the port by now.
         return list(document["duties"]) if document.get("environment") == environment else []

@@ -47,9 +47,16 @@ class Polled:
         }
 
 
-def poll(project: Project, environment: str, *, report: Report = silent, timeout_s: float = 3600.0) -> Polled:
+def poll(
+    project: Project,
+    environment: str,
+    *,
+    report: Report = silent,
+    timeout_s: float = 3600.0,
+    who: str | None = None,
+) -> Polled:
     """Ask the registry for newer versions of the models in `[tool.mlops.events]`, make releases of them, and deploy
-    what waits for that.
+    what waits for that. `who` deploys: the login name unless given.
 
     What is wrong with one model, and a deploy that must wait for a hold or another deployer, are problems of the
     answer, not errors. Raises UnreachableError and what else `deploy` raises.
@@ -60,7 +67,7 @@ def poll(project: Project, environment: str, *, report: Report = silent, timeout
         found = reconcile(session, project.events.models, source="poll")
     outcome, problems = None, list(found.problems)
     try:
-        outcome = deploy_waiting(project, environment, report=report, timeout_s=timeout_s)
+        outcome = deploy_waiting(project, environment, report=report, timeout_s=timeout_s, who=who)
     except (FrozenError, LeaseHeldError) as error:
         problems.append(f"a deploy waits: {problem_of(error)}")
     for problem in problems:

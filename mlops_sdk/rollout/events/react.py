@@ -106,11 +106,17 @@ def _kind_of(project: Project, *, candidate: bool) -> Tag:
 
 
 def deploy_waiting(
-    project: Project, environment: str, *, report: Report = silent, timeout_s: float = 3600.0
+    project: Project,
+    environment: str,
+    *,
+    report: Report = silent,
+    timeout_s: float = 3600.0,
+    who: str | None = None,
 ) -> Outcome | None:
     """Deploy the newest release that an event made for this environment and nobody has begun to deploy.
 
-    Once: a deploy that failed is a person's affair. Raises what `deploy` raises; FrozenError while a hold stands.
+    Once: a deploy that failed is a person's affair. `who`: see `Session.acquire_lease`. Raises what `deploy` raises;
+    FrozenError while a hold stands.
     """
     with open_session(project, environment) as session:
         release = waiting(session.ledger.entries())
@@ -128,4 +134,5 @@ def deploy_waiting(
         reason="an event made this release",
         report=report,
         timeout_s=timeout_s,
+        who=who,
     )

@@ -16,7 +16,7 @@ from mlops_sdk.platform.git import fetch
 from mlops_sdk.registry.webhook_client import register_webhook
 from mlops_sdk.registry.webhooks import RegistryChange
 from mlops_sdk.release.next_release import CodeUpdate
-from mlops_sdk.release.project import Project
+from mlops_sdk.release.project import Project, load_project
 from mlops_sdk.rollout.events.make import Made, Origin, code_update, is_candidate, make_release
 from mlops_sdk.rollout.events.poll import Polled, committed, poll, problem_of, seen, told
 from mlops_sdk.rollout.events.receiver import MLFLOW_PATH, CodeOrder, routes
@@ -33,7 +33,8 @@ def event_routes(
 ) -> list[Route]:
     """The receiver's routes for an environment; `made` is called when a release was made. See `receiver.routes`.
 
-    Raises NotFoundError for an environment that was never brought up.
+    What `[tool.mlops.events]` declares is read for each delivery: a change of it needs no restart. Raises NotFoundError
+    for an environment that was never brought up.
     """
     with open_session(project, environment) as session:
         key = session.operator.master_key
@@ -43,7 +44,7 @@ def event_routes(
             return seen(session, delivery)
 
     def was_told(change: RegistryChange, delivery: str) -> Polled:
-        with open_session(project, environment) as session:
+        with open_session(load_project(project.root), environment) as session:
             return told(session, change, delivery)
 
     return routes(
@@ -51,7 +52,7 @@ def event_routes(
         ci_token=derive_shared(key, _CI),
         seen=was_seen,
         told=was_told,
-        update_code=lambda order: _update_code(project, environment, order),
+        update_code=lambda order: _update_code(load_project(project.root), environment, order),
         made=made,
     )
 

@@ -57,6 +57,24 @@ def test_a_failing_duty_does_not_stop_the_others_and_is_tried_again(error: Excep
     assert states["good"].duration_s is not None and states["good"].runs >= 5
 
 
+def test_a_duty_that_is_woken_does_not_wait_for_its_pause_to_end() -> None:
+    first, second, other = Counted(1), Counted(2), Counted(1)
+
+    def both(work: Work) -> Did:
+        first(work)
+        return second(work)
+
+    runner = Runner([a_duty("slow", both, period_s=3600), a_duty("other", other, period_s=3600)], open_work)
+    runner.start()
+    assert first.reached.wait(WITHIN_S) and other.reached.wait(WITHIN_S)
+    runner.wake("slow")
+    runner.wake("nobody")
+    assert second.reached.wait(WITHIN_S)
+    runner.stop()
+    assert runner.join(WITHIN_S) == []
+    assert other.count == 1
+
+
 def test_a_failure_is_logged_with_its_cause_and_a_bug_with_the_way_there(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The page's routes: an ASGI application that only answers GET. What it shows is `view`'s.
+"""The page's routes: an ASGI application whose page only answers GET. What it shows is `view`'s.
 
 Works without JavaScript and without a network: no asset comes from elsewhere, and the policy in each answer's headers
 forbids it. An answer has an ETag, so that a window that looks every two seconds costs little.
@@ -20,7 +20,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route
 
 from mlops_sdk.errors import InputError, MlopsError, NotFoundError
 from mlops_sdk.release.project import Project
@@ -97,7 +97,8 @@ def create_page(
 ) -> Starlette:
     """Return the application. Requests that name another host than `allowed_hosts` are refused ("*" allows all).
 
-    `on_shutdown` is called when the server begins to end.
+    `more_routes` are asked first and look after themselves: they know who may ask, under whatever name. `on_shutdown`
+    is called when the server begins to end.
     """
     page = Page(Looker(project), environment, states)
 
@@ -108,15 +109,20 @@ def create_page(
 
     application = Starlette(
         routes=[
-            Route("/", _environment, methods=["GET"]),
-            Route("/livez", _livez, methods=["GET"]),
-            Route("/duties", _duties, methods=["GET"]),
-            Route("/env/{name}", _environment, methods=["GET"]),
-            Route("/env/{name}/diff", _difference, methods=["GET"]),
-            Route("/static/{file}", _static, methods=["GET"]),
             *more_routes,
+            Mount(
+                "",
+                routes=[
+                    Route("/", _environment, methods=["GET"]),
+                    Route("/livez", _livez, methods=["GET"]),
+                    Route("/duties", _duties, methods=["GET"]),
+                    Route("/env/{name}", _environment, methods=["GET"]),
+                    Route("/env/{name}/diff", _difference, methods=["GET"]),
+                    Route("/static/{file}", _static, methods=["GET"]),
+                ],
+                middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))],
+            ),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))],
         exception_handlers={MlopsError: _problem},
         lifespan=lifespan,
     )

@@ -12,6 +12,12 @@ from mlops_sdk.ledger.database import Connection, control_transaction, retry
 from mlops_sdk.ledger.entries import Entry
 from mlops_sdk.ledger.store import Ledger, append, lock_pointer
 
+_SINCE_LIVE = """
+SELECT body FROM mlops.entry
+ WHERE env = %(env)s AND kind = 'event'
+   AND n > (SELECT coalesce(max(n), 0) FROM mlops.entry WHERE env = %(env)s AND epoch IS NOT NULL)
+ ORDER BY n DESC
+"""
 _EVENTS = "SELECT body FROM mlops.entry WHERE env = %s AND kind = 'event' ORDER BY n DESC"
 
 
@@ -27,6 +33,12 @@ def events(ledger: Ledger) -> list[Entry]:
     """The event entries of an environment, newest first."""
     with ledger.connect() as conn:
         return _read(conn, ledger.environment)
+
+
+def read_events_since_live(conn: Connection, environment: str) -> list[Entry]:
+    """The event entries since a release was made live the last time, newest first."""
+    rows = conn.execute(_SINCE_LIVE, {"env": environment})
+    return [chain.from_body(row[0]) for row in rows]
 
 
 def record_event(

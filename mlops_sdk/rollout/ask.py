@@ -14,10 +14,12 @@ from mlops_sdk.ledger import address as addresses
 from mlops_sdk.ledger.bindings import read_binding, read_bindings, read_lock
 from mlops_sdk.ledger.database import Connection
 from mlops_sdk.ledger.entries import Entry
+from mlops_sdk.ledger.events import read_events_since_live
 from mlops_sdk.ledger.lease import current
 from mlops_sdk.ledger.periods import (
     Moment,
     Period,
+    read_blocked,
     read_moment,
     read_periods,
     read_tags,
@@ -30,6 +32,7 @@ from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.drift import Intended, Seen, differences, documents
+from mlops_sdk.rollout.events.pause import paused
 from mlops_sdk.rollout.readiness import Readiness
 from mlops_sdk.rollout.session import Session, open_session
 
@@ -97,6 +100,7 @@ def status(project: Project, environment: str) -> dict[str, Any]:
             "digest": None,
             "entry": None,
             "hold": None,
+            "paused": None,
             "deployer": None,
             "addresses": session.addresses(),
             "releases": [],
@@ -129,14 +133,19 @@ def _recorded(conn: Connection, session: Session) -> dict[str, Any]:
     locks = {binding.digest: read_lock(conn, binding.digest) for binding in bindings}
     intended = read_intended(conn, session, locks)
     held = current(conn, environment)
+    blocked = read_blocked(conn, environment, locks)
     seen = look(session, intended)
     return {
         "live": next((b.release for b in bindings if b.digest == pointer.digest), None),
         "digest": pointer.digest,
         "entry": pointer.entry,
         "hold": hold.reason if hold else None,
+        "paused": paused(read_events_since_live(conn, environment)),
         "deployer": held.holder.who if held and held.in_force else None,
-        "releases": [status_row(one, locks[one.digest], intended, seen) for one in reversed(bindings)],
+        "releases": [
+            {**status_row(one, locks[one.digest], intended, seen), "blocked": blocked.get(one.digest)}
+            for one in reversed(bindings)
+        ],
         "drift": documents(differences(intended, seen)),
     }
 

@@ -10,7 +10,7 @@ from mlops_sdk.platform.supervisor import Supervisor
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.progress import Note, Report, silent
 from mlops_sdk.rollout.pulumi_events import narrate
-from mlops_sdk.rollout.session import Session, open_session
+from mlops_sdk.rollout.session import open_session
 from mlops_sdk.runtime import env_file
 from mlops_sdk.stack.drive import Stack
 from mlops_sdk.traffic.handover import reconcile
@@ -31,11 +31,6 @@ def bring_up(project: Project, environment: str, *, report: Report = silent) -> 
     with open_session(project, environment, report) as session:
         reconcile(session.operator.operator_url, environment, session.traffic)
         return session.addresses()
-
-
-def addresses(session: Session) -> dict[str, str]:
-    """Return what a person can open in a browser or ask with curl, by name."""
-    return session.addresses()
 
 
 def stop(project: Project, environment: str, *, report: Report = silent, timeout_s: float = 60.0) -> int:

@@ -11,6 +11,7 @@ from mlops_sdk.release.attestation import Attestation, format_attestation
 from mlops_sdk.release.project import load_project
 from mlops_sdk.rollout import ask, audit
 from mlops_sdk.rollout.session import Session
+from mlops_sdk.state import State
 from tests.support.asked import Asked
 from tests.support.documented import documented, names
 from tests.support.environment import MASTER_KEY, installed_environment
@@ -77,6 +78,22 @@ def test_an_answer_of_a_release_without_weight_says_so(asked: Asked) -> None:
 def test_an_address_further_back_than_history_says_how_far_one_can_go(asked: Asked) -> None:
     with pytest.raises(NotFoundError, match=r"no live release 2 changes ago; local~1 is the first"):
         ask.at(asked.project, "local~2")
+
+
+def test_the_status_shows_blocks_and_a_pause_until_another_release_is_live(asked: Asked) -> None:
+    ledger, locks = asked.environment.ledger, asked.releases.locks
+    ledger.record("block", lease=None, digest=locks["v0.0.1"].digest, reason="prices are wrong")
+    pause = {"event": "pause", "release": "v0.0.2", "made": False}
+    ledger.record("event", lease=None, actor="ann", reason="paused: v0.0.2 is live in prd", details=pause)
+    status = ask.status(asked.project, "local")
+    assert {row["release"]: row["blocked"] for row in status["releases"]} == {
+        "v0.0.1": "prices are wrong",
+        "v0.0.2": None,
+    }
+    assert status["paused"] == "v0.0.2"
+    asked.releases.lock("v0.0.3", State())
+    asked.releases.deploy("v0.0.3")
+    assert ask.status(asked.project, "local")["paused"] is None
 
 
 def test_the_status_shows_as_drift_what_does_not_run_as_the_ledger_says(asked: Asked) -> None:

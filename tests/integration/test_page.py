@@ -27,6 +27,11 @@ def words(page: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", page))
 
 
+def next_second(client: TestClient) -> None:
+    """What several windows share for a second is over."""
+    client.app.state.page.looker._seen.clear()  # type: ignore[attr-defined]
+
+
 @pytest.fixture
 def two_releases(page_project: PageProject) -> PageProject:
     page_project.lock("v0.0.1", "First", model=1)
@@ -67,15 +72,19 @@ def test_the_live_release_is_shown_with_code_models_and_tables(
 
 def test_a_page_that_did_not_change_is_not_sent_again(client: TestClient, two_releases: PageProject) -> None:
     states = duty_states()
-    with TestClient(
-        create_page(two_releases.project, "local", lambda: states), base_url="http://127.0.0.1"
-    ) as same:
+
+    def window() -> TestClient:  # of an agent that has just begun: it remembers nothing
+        return TestClient(
+            create_page(two_releases.project, "local", lambda: states), base_url="http://127.0.0.1"
+        )
+
+    with window() as same:
         first = same.get("/")
         again = same.get("/", headers={"If-None-Match": first.headers["ETag"]})
         assert (again.status_code, again.content) == (304, b"")
-        two_releases.down.add("mlflow")
-        same.app.state.page.looker._seen.clear()  # type: ignore[attr-defined]
-        assert same.get("/", headers={"If-None-Match": first.headers["ETag"]}).status_code == 200
+    two_releases.down.add("mlflow")
+    with window() as other:
+        assert other.get("/", headers={"If-None-Match": first.headers["ETag"]}).status_code == 200
 
 
 def test_two_releases_are_compared_with_the_commits_between_them(
@@ -87,6 +96,26 @@ def test_two_releases_are_compared_with_the_commits_between_them(
     assert "Second &lt;b&gt;bold&lt;/b&gt;" in page.text  # what a person wrote is text
     same = client.get("/env/local/diff?old=v0.0.1&new=v0.0.1")
     assert "Nothing differs." in same.text
+
+
+def test_drift_readiness_blocks_and_a_pause_are_on_the_page(
+    client: TestClient, two_releases: PageProject
+) -> None:
+    ledger, locks = two_releases.environment.ledger, two_releases.releases.locks
+    assert "ready: tables, code, models and service are there" in words(client.get("/").text)
+    two_releases.running.discard(locks["v0.0.1"].digest)
+    # An entry makes the page ask again what it remembers.
+    pause = {"event": "pause", "release": "v0.0.2", "made": False}
+    ledger.record("event", lease=None, actor="ann", reason="paused: v0.0.2 is live in prd", details=pause)
+    next_second(client)
+    page = words(client.get("/").text)
+    assert "services: the service of v0.0.1 does not answer" in page and "needs attention" in page
+    assert "v0.0.2 (paused)" in page and "Paused: v0.0.2 went on to a later environment" in page
+    assert "first: its service is started" in page
+    ledger.record("block", lease=None, digest=locks["v0.0.1"].digest, reason="prices are wrong")
+    next_second(client)
+    page = words(client.get("/").text)
+    assert "v0.0.1 (blocked: prices are wrong)" in page and "There is no earlier verified release" in page
 
 
 def test_only_releases_of_the_ledger_are_compared_never_files(

@@ -121,7 +121,7 @@ def test_what_is_wrong_stands_above_all_else(browser: Window, page: Page) -> Non
     browser.open(page.address + "/")
     assert browser.run("document.querySelector('.verdict').textContent") == "does not answer"
     text = browser.run("document.querySelector('.notice.bad').textContent")
-    assert "prefect-worker down" in text and "mlops up local" in text
+    assert "process prefect-worker does not run" in text and "mlops up local" in text
     browser.shoot(OUTPUT / "in-trouble.png")
 
 

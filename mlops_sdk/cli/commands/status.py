@@ -27,6 +27,11 @@ def status(environment: Environment, output: Output = Form.table) -> None:
             say(f"live       {answer['live'] or 'nothing'}")
         if answer["hold"]:
             say(f"hold       {answer['hold']}")
+        if answer["paused"]:
+            say(f"paused     {answer['paused']} went on to a later environment")
+        for release in answer["releases"]:
+            if release["blocked"] is not None:
+                say(f"blocked    {release['release']}: {release['blocked']}")
         if answer["deployer"]:
             say(f"deploying  {answer['deployer']}: what differs may be on its way")
         for name, address in answer["addresses"].items():

@@ -1,7 +1,7 @@
 """Asks an environment's servers what the page shows. Reads only, and answers whatever is away.
 
-What never changes is remembered, so that a page that is looked at every two seconds costs little. It must not decide
-how anything is shown: `view` does.
+What never changes is remembered, and what costs much for some seconds. It must not decide how anything is shown:
+`view` does; nor what differs or is ready: `rollout.drift` and `rollout.readiness` do.
 """
 
 import threading
@@ -18,21 +18,30 @@ from mlops_sdk.ledger.address import Address, Head
 from mlops_sdk.ledger.bindings import read_bindings, read_lock
 from mlops_sdk.ledger.database import Connection
 from mlops_sdk.ledger.entries import Entry, Hold, Pointer
+from mlops_sdk.ledger.events import read_events_since_live
 from mlops_sdk.ledger.lease import Held, current
+from mlops_sdk.ledger.periods import read_blocked
 from mlops_sdk.ledger.store import read_pointer
 from mlops_sdk.platform.supervisor import ProgramStatus, Supervisor
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout.bring_up import addresses
+from mlops_sdk.rollout.agent.page.remembered import Remembered
+from mlops_sdk.rollout.drift import Intended
+from mlops_sdk.rollout.drift import Seen as Observed
+from mlops_sdk.rollout.events.pause import paused
+from mlops_sdk.rollout.observed import look, read_intended
+from mlops_sdk.rollout.readiness import Readiness
+from mlops_sdk.rollout.readiness_facts import read_readiness
 from mlops_sdk.rollout.session import Session, open_session
-from mlops_sdk.rollout.verify.service import runs
 from mlops_sdk.state.sizes import ReleaseSize, read_sizes
 from mlops_sdk.traffic.port import Routes
 
 _ENTRIES = 500
 _FRESH_S = 1.0  # several windows of one page ask the servers once
-_SIZES_FRESH_S = 60.0
+_OBSERVED_FRESH_S = 5.0  # asks every service, Prefect and the supervisor
+_READINESS_FRESH_S = 15.0  # logs in as every kept release
+_SIZES_FRESH_S = 60.0  # change with every row
 
 
 @dataclass(frozen=True)
@@ -58,8 +67,9 @@ class Problem:
 class Recorded:
     """What Postgres says. `entries` are newest first, and of a long history the newest ones; `bindings` oldest first.
 
-    `live` is the entry that made what is live so; `back_to` the digest that a rollback goes to. `statuses`, `locks`
-    and `running` (whose service answers and runs that digest) are by digest.
+    `live` is the entry that made what is live so; `back_to` the digest that a rollback goes to. `locks`, `readiness`
+    (of kept releases that are not live), `blocked` (the reasons) and `sizes` are by digest; `paused` is a tag.
+    `intended` and `observed` are the two sides of drift.
     """
 
     pointer: Pointer
@@ -67,12 +77,25 @@ class Recorded:
     hold: Hold | None
     held: Held | None
     bindings: tuple[Binding, ...]
-    statuses: Mapping[str, str]
     locks: Mapping[str, Lock]
     entries: tuple[Entry, ...]
     back_to: str | None
-    running: frozenset[str]
+    intended: Intended
+    observed: Observed
+    readiness: Mapping[str, Readiness]
+    blocked: Mapping[str, str]
+    paused: str | None
     sizes: Mapping[str, ReleaseSize]
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody deploys."""
+        return self.held is not None and self.held.in_force
+
+    def answers(self, digest: str) -> bool:
+        """Whether the release's own service answers, is ready and runs that digest."""
+        service = self.observed.services.get(digest)
+        return service is not None and service.ready and service.digest == digest
 
 
 @dataclass(frozen=True)
@@ -97,8 +120,10 @@ class Looker:
         self._mutexes: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._seen: dict[str, tuple[float, Seen]] = {}
         self._locks: dict[str, Lock] = {}
-        self._back_to: dict[str, tuple[int, str | None]] = {}
-        self._sizes: dict[str, tuple[float, int, Mapping[str, ReleaseSize]]] = {}
+        self._back_to = Remembered[str | None]()
+        self._observed = Remembered[Observed](_OBSERVED_FRESH_S)
+        self._readiness = Remembered[Mapping[str, Readiness]](_READINESS_FRESH_S)
+        self._sizes = Remembered[Mapping[str, ReleaseSize]](_SIZES_FRESH_S)
 
     def look(self, environment: str) -> Seen:
         """What stands in an environment, at most a second ago. Raises NotFoundError for one the project lacks."""
@@ -145,7 +170,7 @@ class Looker:
             environment=session.environment,
             at=now,
             problems=tuple(problems),
-            addresses=addresses(session),
+            addresses=session.addresses(),
             processes=processes,
             routes=routes,
             recorded=recorded,
@@ -155,48 +180,44 @@ class Looker:
         ledger, environment = session.ledger, session.environment
         with ledger.connect() as conn:
             pointer = read_pointer(conn, environment)
-            held = current(conn, environment)
             bindings = tuple(read_bindings(conn, environment, retired=True))
             locks = self._read_locks(conn, bindings)
-        entries = tuple(ledger.entries(_ENTRIES))
-        statuses = ledger.statuses()
-        kept = [
-            b for b in bindings if b.digest == pointer.digest or statuses.get(b.digest) in ("bound", "cut")
-        ]
-        return Recorded(
-            pointer=pointer,
-            live=ledger.resolve(Address(environment, Head())),
-            hold=ledger.hold(),
-            held=held,
-            bindings=bindings,
-            statuses=statuses,
-            locks=locks,
-            entries=entries,
-            back_to=self._find_back_to(session, pointer, entries),
-            running=frozenset(binding.digest for binding in kept if runs(binding)),
-            sizes=self._read_sizes(session, entries[0].n if entries else 0),
-        )
+            intended = read_intended(conn, session, locks)
+            entries = tuple(ledger.entries(_ENTRIES))
+            head = entries[0].n if entries else 0
+            back_to = self._back_to.get(environment, head, lambda: _back_to(session, pointer))
+            others = {one.digest for one in intended.releases} | ({back_to} if back_to else set())
+            return Recorded(
+                pointer=pointer,
+                live=ledger.resolve(Address(environment, Head())),
+                hold=ledger.hold(),
+                held=current(conn, environment),
+                bindings=bindings,
+                locks=locks,
+                entries=entries,
+                back_to=back_to,
+                intended=intended,
+                observed=self._observed.get(environment, head, lambda: look(session, intended)),
+                readiness=self._readiness.get(
+                    environment, head, lambda: read_readiness(conn, session, others - {pointer.digest})
+                ),
+                blocked=read_blocked(conn, environment, locks),
+                paused=paused(read_events_since_live(conn, environment)),
+                sizes=self._sizes.get(environment, head, lambda: _sizes(session)),
+            )
 
     def _read_locks(self, conn: Connection, bindings: tuple[Binding, ...]) -> Mapping[str, Lock]:
         for binding in bindings:
             if binding.digest not in self._locks:
                 self._locks[binding.digest] = read_lock(conn, binding.digest)
-        return dict(self._locks)
+        return {binding.digest: self._locks[binding.digest] for binding in bindings}
 
-    def _find_back_to(self, session: Session, pointer: Pointer, entries: tuple[Entry, ...]) -> str | None:
-        """The whole history is read for this: once for each newest entry."""
-        head = entries[0].n if entries else 0
-        known = self._back_to.get(session.environment)
-        if known is None or known[0] != head:
-            found = session.ledger.last_verified_before(pointer.digest) if pointer.digest else None
-            known = self._back_to[session.environment] = (head, found)
-        return known[1]
 
-    def _read_sizes(self, session: Session, head: int) -> Mapping[str, ReleaseSize]:
-        """Sizes change with every row: once a minute is enough, and after each entry."""
-        known = self._sizes.get(session.environment)
-        if known is None or known[1] != head or time.monotonic() - known[0] > _SIZES_FRESH_S:
-            found, _ = read_sizes(session.operator.operator_url, session.environment)
-            known = (time.monotonic(), head, {size.digest: size for size in found})
-            self._sizes[session.environment] = known
-        return known[2]
+def _back_to(session: Session, pointer: Pointer) -> str | None:
+    """The whole history is read for this."""
+    return session.ledger.last_verified_before(pointer.digest) if pointer.digest else None
+
+
+def _sizes(session: Session) -> Mapping[str, ReleaseSize]:
+    found, _ = read_sizes(session.operator.operator_url, session.environment)
+    return {size.digest: size for size in found}

@@ -63,10 +63,17 @@ def _events(entries: Sequence[Entry], tags: dict[str, str], now: datetime) -> li
             ended = entry.at
         elif entry.kind in _WORDS:
             kind: EventKind = "bad" if entry.kind in _BAD else "other"
-            words = _WORDS[entry.kind]
-            at = moment(entry.at, now)
-            events.append(Event(entry.n, kind, release, words, at, entry.actor, first_line(entry.reason)))
+            words, reason = _WORDS[entry.kind], first_line(entry.reason)
+            if entry.kind == "observed":
+                words, reason = _observed(entry)
+            events.append(Event(entry.n, kind, release, words, moment(entry.at, now), entry.actor, reason))
     return events
+
+
+def _observed(entry: Entry) -> tuple[str, str]:
+    found = entry.details.get("differences") or []
+    what = "; ".join(f"{one['part']}: {one['what']}" for one in found)
+    return ("seen to differ from the ledger", what) if found else ("seen to agree with the ledger again", "")
 
 
 def _live(entry: Entry, release: str, tags: dict[str, str], ended: datetime | None, now: datetime) -> Event:

@@ -1,5 +1,6 @@
 """A release that an event makes, and the example workflow of docs/ci, on a whole platform."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,30 @@ from tests.support.clone import ROOT, Clone
 
 pytestmark = pytest.mark.timeout(400)
 WORKFLOW = YAML(typ="safe", pure=True).load((ROOT / "docs" / "ci" / "release.yaml").read_text())
+TINY = Path(__file__).parents[1] / "support" / "tiny"
+FIRST = """\
+schema: 1
+release: v0.0.41
+code: {ref: HEAD}
+state: pipelines.tiny.tables:STATE
+service: pipelines.tiny.service:create_app
+parameters: {note: v0.0.41}
+"""
+
+
+@pytest.fixture
+def tiny(bare_clone: Clone) -> Clone:
+    """A clone with the file of a small release, committed with its code; nothing of it is deployed yet."""
+    clone = bare_clone
+    clone.git("config", "user.name", "A Tester")
+    clone.git("config", "user.email", "tester@localhost")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(TINY, clone.root / "pipelines" / "tiny", ignore=ignored, dirs_exist_ok=True)
+    (clone.root / "stacks" / "releases" / "v0.0.41.yaml").write_text(FIRST)
+    clone.git("add", "pipelines/tiny", "stacks")
+    clone.git("commit", "--quiet", "-m", "A small release, and those before it")
+    clone.run("resume", "local")
+    return clone
 
 
 def run_step(clone: Clone, job: str, name: str, folder: Path, **environ: str) -> str:
@@ -30,30 +55,24 @@ def run_step(clone: Clone, job: str, name: str, folder: Path, **environ: str) ->
     return done.stdout
 
 
-@pytest.mark.slow  # five commands on a platform; test_events and test_ci_example show the parts
-def test_an_event_releases_a_model_and_the_workflow_plans_and_deploys_what_is_merged(
-    clone: Clone, tmp_path: Path
+def test_code_that_an_event_made_a_release_of_is_planned_and_deployed_by_the_workflow(
+    tiny: Clone, tmp_path: Path
 ) -> None:
-    clone.git("config", "user.name", "A Tester")
-    clone.git("config", "user.email", "tester@localhost")
-    clone.run("resume", "local")
-    clone.git("add", "stacks")
-    clone.git("commit", "--allow-empty", "-m", "Releases so far")
+    clone, base = tiny, tiny.git("rev-parse", "HEAD")
+    (clone.root / "pipelines" / "tiny" / "words.txt").write_text("another line of code\n")
+    clone.git("add", "pipelines/tiny/words.txt")
+    clone.git("commit", "--quiet", "-m", "Other code")
 
-    made = clone.json("event", "model-update", "local", "reranker", "2", "--commit", "--deploy")
-    again = clone.json("event", "model-update", "local", "reranker", "2", "--commit")
+    made = clone.json("event", "code-update", "local", "HEAD", "--commit")
+    again = clone.json("event", "code-update", "local", "HEAD", "--commit")
 
-    assert clone.live() == made["release"] == made["deployed"]["release"]
-    assert (made["changed"], again["changed"]) == (True, False)
-    assert (again["release"], again["commit"]) == (made["release"], None)
-    files = clone.git("show", "--name-only", "--format=", "HEAD").splitlines()
-    assert files == [made["file"].replace(".yaml", ".lock.yaml"), made["file"]]
+    assert (made["release"], made["changed"]) == ("v0.0.42", True)
+    assert (again["release"], again["changed"], again["commit"]) == ("v0.0.42", False, None)
+    assert clone.git("show", "--name-only", "--format=", "HEAD") == made["file"]
 
-    base = clone.git("rev-parse", "HEAD")
-    merged = clone.json("event", "model-update", "local", "reranker", "1", "--commit")
     run_step(clone, "plan", "Plan", tmp_path, BASE=base)
-    assert merged["release"] in (tmp_path / "plan.md").read_text()
-    assert clone.live() == made["release"]
+    assert "v0.0.42" in (tmp_path / "plan.md").read_text()
+    assert clone.live() != "v0.0.42"
     status = run_step(clone, "deploy", "Deploy", tmp_path, BASE=base)
-    assert f'"live": "{merged["release"]}"' in status
+    assert '"live": "v0.0.42"' in status
     assert clone.git("status", "--porcelain", "--", ":!stacks") == ""

@@ -1,13 +1,10 @@
 """The agent's duties against a real ledger, and its process: what they do, and what they leave to a person."""
 
 import os
-import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +14,6 @@ import pytest
 
 from mlops_sdk.errors import LeaseHeldError, MlopsError, NotFoundError, PolicyError
 from mlops_sdk.ledger.lease import Holder, Lease
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.platform.program import Program
 from mlops_sdk.platform.programs import service_name
 from mlops_sdk.platform.supervisor import Supervisor
@@ -26,45 +22,20 @@ from mlops_sdk.rollout.agent.catch_up import catch_up
 from mlops_sdk.rollout.agent.collect import collect
 from mlops_sdk.rollout.agent.duty import Did, Work
 from mlops_sdk.rollout.agent.observe import Observe
-from mlops_sdk.rollout.agent.react import react
 from mlops_sdk.rollout.agent.serve import agent_port, known_states, run_once
 from mlops_sdk.rollout.agent.turn_back import TurnBack
-from mlops_sdk.rollout.events import react as reacting
-from mlops_sdk.rollout.events.serve import ci_token
 from mlops_sdk.rollout.progress import silent
 from mlops_sdk.rollout.session import AGENT, Session, open_session
-from mlops_sdk.stack import config
 from mlops_sdk.stack.config_file import ConfigFile
-from mlops_sdk.stack.drive import Preview, Stack
+from mlops_sdk.stack.drive import Stack
 from mlops_sdk.stack.events import Change
 from mlops_sdk.state import janitor, references
 from mlops_sdk.traffic.shift import shift
-from tests.support.event_project import EventProject
+from tests.support.agent import StackDouble, agent_command, agent_process, answer_of
 from tests.support.page import PageProject
 
 ROOT = Path(__file__).parents[2]
 DUTIES = ["catch-up", "turn-back", "events", "observe", "re-verify", "gc"]
-
-
-@dataclass
-class StackDouble:
-    """A stack whose engine applies at once; `changes` are what a preview shows, `ups` the releases it was given."""
-
-    config: ConfigFile
-    changes: list[Change] = field(default_factory=list)
-    ups: list[list[str]] = field(default_factory=list)
-    error: MlopsError | None = None
-
-    def heal(self) -> list[str]:
-        return []
-
-    def preview(self, *_: Any, **__: Any) -> Preview:
-        return Preview(tuple(self.changes))
-
-    def up(self, *_: Any, **__: Any) -> None:
-        if self.error:
-            raise self.error
-        self.ups.append([section.release for section in config.releases_of(self.config.read())])
 
 
 @dataclass(frozen=True)
@@ -342,30 +313,6 @@ def test_a_stack_config_of_an_earlier_version_is_told_how_to_get_a_port(page_pro
     assert 20_000 <= agent_port(page_project.project, "local") < 32_000
 
 
-def test_what_an_event_made_is_deployed_under_a_name_for_which_nobody_waits(
-    event_project: EventProject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found, deployed = event_project, []
-    with open_session(found.project, "local", silent) as opened:
-        session = replace(opened, stack=cast(Stack, StackDouble(opened.stack.config)))
-        work = Work(session, threading.Event())
-        assert react(work) == Did("nothing is declared in [tool.mlops.events]")
-        found.configure('[tool.mlops.events]\ndeploy = true\nmodels = {embedder = "*"}\n')
-        found.register("embedder")
-
-        def deploy(*arguments: Any, who: str, **_: Any) -> None:
-            with pytest.raises(LeaseHeldError, match="agent-events on"), session.acquire_lease(who):
-                session.acquire_lease()  # a person: refused at once
-            deployed.append(arguments[2].stem)
-            details = {"intent": "deploy", "release": deployed[-1]}
-            session.ledger.record("intent", lease=None, details=details)
-
-        monkeypatch.setattr(reacting, "deploy", deploy)
-        assert "model embedder 2: stacks/releases/v0.0.2.yaml" in react(work).what
-        assert react(work) == Did("nothing new")
-    assert deployed == ["v0.0.2"]
-
-
 def test_what_differs_is_recorded_when_it_was_seen_twice_or_a_person_asks(page_project: PageProject) -> None:
     def observed() -> list[str]:
         return [
@@ -386,65 +333,11 @@ def test_what_differs_is_recorded_when_it_was_seen_twice_or_a_person_asks(page_p
     assert observed() == ["agent", "agent"]
 
 
-def test_an_event_that_is_posted_to_the_agent_s_port_makes_a_release_once(
-    event_project: EventProject,
-) -> None:
-    found = event_project
-    found.configure("[tool.mlops.events]\ncommit = true\n")
-    (found.root / "code.py").write_text("VERSION = 2\n")
-    found.git("commit", "--quiet", "-am", "Other code")
-    found.git("tag", "v1.1.0")
-    with agent_process(found.root) as (process, port):
-        address = f"http://127.0.0.1:{port}"
-        _answer(process, f"{address}/duties", '"did":"nothing new"')
-        url, order = f"{address}/events/code-update", {"ref": "v1.1.0", "id": "run 7"}
-        # Its receiver is asked under the name that a proxy has; the page is not.
-        token = {"Authorization": f"Bearer {ci_token(found.project, 'local')}", "Host": "ci.example"}
-        assert httpx.post(url, json=order).status_code == 401
-        assert httpx.post(url, json=order, headers={**token, "Authorization": "Bearer x"}).status_code == 401
-        assert httpx.get(f"{address}/duties", headers={"Host": "ci.example"}).status_code == 400
-        assert found.tags() == ["v0.0.1"]
-        made = httpx.post(url, json=order, headers=token, timeout=60)
-        again = httpx.post(url, json=order, headers=token, timeout=60)
-        assert (made.status_code, made.json()["made"][0]["release"]) == (201, "v0.0.2")
-        assert (again.status_code, again.json()["made"]) == (200, [])
-        while _runs(process, address, "events") < 2:  # long before its minute is over: it was woken
-            pass
-    assert found.tags() == ["v0.0.1", "v0.0.2"]
-    assert len(found.events()) == 1
-
-
-def _runs(process: subprocess.Popen[str], address: str, duty: str) -> int:
-    duties = _answer(process, f"{address}/duties", duty)
-    return next(int(one["runs"]) for one in duties if one["name"] == duty)
-
-
-@contextmanager
-def agent_process(root: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """The agent as a process of its own with its port, ended by SIGTERM at the end."""
-    (port,) = free_ports(1)
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        agent_command(port), cwd=root, env=environ, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stderr is not None
-            assert "the page is at" in process.stderr.readline()
-            yield process, port
-        finally:
-            process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
-
-
-def agent_command(port: int) -> list[str]:
-    return [sys.executable, "-P", "-m", "mlops_sdk.cli", "agent", "serve", "local", "--port", str(port)]
-
-
 def test_the_process_serves_the_page_does_its_duties_and_ends_with_a_signal(
     page_project: PageProject,
 ) -> None:
     with agent_process(page_project.root) as (process, port):
-        duties = _answer(process, f"http://127.0.0.1:{port}/duties", "no release has forked tables")
+        duties = answer_of(process, f"http://127.0.0.1:{port}/duties", "no release has forked tables")
         assert [duty["name"] for duty in duties] == DUTIES
         assert "Nothing is live" in httpx.get(f"http://127.0.0.1:{port}/").text
         second = subprocess.run(
@@ -456,15 +349,3 @@ def test_the_process_serves_the_page_does_its_duties_and_ends_with_a_signal(
         )
         assert second.returncode == 1
         assert f"port {port} is taken" in second.stderr
-
-
-def _answer(process: subprocess.Popen[str], url: str, wanted: str) -> list[dict[str, Any]]:
-    """What a server answers, as soon as it has `wanted`."""
-    while True:
-        assert process.poll() is None, "the agent ended"
-        try:
-            answer = httpx.get(url, timeout=5)
-            if wanted in answer.text:
-                return list(answer.json()["duties"])
-        except httpx.TransportError:
-            continue

@@ -23,7 +23,7 @@ models:
 state: pipelines.recommender.tables
 service: 7
 parameters: [candidates]
-verify: {}
+images: {}
 colour: red
 """
 

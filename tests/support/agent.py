@@ -31,7 +31,8 @@ class StackDouble:
     ups: list[list[str]] = field(default_factory=list)
     error: MlopsError | None = None
 
-    def heal(self) -> list[str]:
+    def heal(self, *, lease_epoch: int | None = None) -> list[str]:
+        del lease_epoch
         return []
 
     def preview(self, *_: Any, **__: Any) -> Preview:

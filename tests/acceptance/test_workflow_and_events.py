@@ -24,7 +24,7 @@ parameters: {note: v0.0.41}
 
 @pytest.fixture
 def tiny(bare_clone: Clone) -> Clone:
-    """A clone with the file of a small release, committed with its code; nothing of it is deployed yet."""
+    """A clone with the file and the lock of a small release, committed with its code; it is not deployed yet."""
     clone = bare_clone
     clone.git("config", "user.name", "A Tester")
     clone.git("config", "user.email", "tester@localhost")
@@ -33,6 +33,9 @@ def tiny(bare_clone: Clone) -> Clone:
     (clone.root / "stacks" / "releases" / "v0.0.41.yaml").write_text(FIRST)
     clone.git("add", "pipelines/tiny", "stacks")
     clone.git("commit", "--quiet", "-m", "A small release, and those before it")
+    clone.run("lock", "stacks/releases/v0.0.41.yaml")
+    clone.git("add", "stacks")
+    clone.git("commit", "--quiet", "-m", "Its lock")
     clone.run("resume", "local")
     return clone
 

@@ -12,7 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlops_sdk.state import carry, follow
+import psycopg
+from pydantic import SecretStr
+
+from mlops_sdk.errors import MlopsError
+from mlops_sdk.ledger.database import connect
+from mlops_sdk.state import carry
+from mlops_sdk.state.follow import follow_once
 from tests.support.history.rows import Account, Lost, differences
 from tests.support.history.tables import CREATE_HOT, HOT, state
 from tests.support.history.writer import Writer
@@ -23,6 +29,7 @@ REPEATABLE_READ = 3  # of them
 FIRST_RELEASES = 3
 MOST_RELEASES = 6
 _LIVENESS_S = 20.0
+_FOLLOW_EVERY_S = 1.0
 
 
 @dataclass
@@ -133,7 +140,7 @@ class History:
     def _following(self) -> Iterator[None]:
         stop = threading.Event()
         thread = threading.Thread(
-            target=follow.follow, args=(self.releases.conninfo, "local", stop), name="follow", daemon=True
+            target=_follow, args=(self.releases.conninfo, "local", stop), name="follow", daemon=True
         )
         thread.start()
         try:
@@ -186,3 +193,15 @@ class History:
             "accounts": {row[0]: Account(*row[1:]) for row in accounts},
             "items": {(row[0], row[1]): row[2] for row in items},
         }
+
+
+def _follow(conninfo: SecretStr, environment: str, stop: threading.Event) -> None:
+    """What the agent's duty `catch-up` does, for as long as the history lasts."""
+    while not stop.is_set():
+        try:
+            with connect(conninfo, f"mlops follow {environment}") as conn:
+                while not stop.is_set():
+                    waiting = follow_once(conn, environment)
+                    stop.wait(0 if any(waiting.values()) else _FOLLOW_EVERY_S)
+        except (MlopsError, psycopg.Error):
+            stop.wait(_FOLLOW_EVERY_S)  # a failing duty comes again

@@ -17,7 +17,7 @@ import psutil
 import psycopg
 from pydantic import SecretStr
 
-from mlops_sdk.errors import LeaseHeldError, NotFoundError
+from mlops_sdk.errors import LeaseHeldError, MlopsError, NotFoundError
 from mlops_sdk.ledger.database import (
     Connection,
     LeaseLostError,
@@ -196,9 +196,18 @@ class Lease:
             return
         self._stop.set()
         self._thread.join(timeout=5)
-        with self._mutex, contextlib.suppress(psycopg.Error):
-            # A server that is gone cannot be told; the lease runs out by itself.
-            self._conn.execute(_CLEAR, {"env": self.token.environment, "epoch": self.token.epoch, "step": 0})
+        values = {"env": self.token.environment, "epoch": self.token.epoch, "step": 0}
+        with self._mutex:
+            try:
+                self._conn.execute(_CLEAR, values)
+            except psycopg.Error:
+                # A server that is gone cannot be told; the lease runs out by itself. One that only lost this
+                # connection can: nobody has to wait then.
+                with (
+                    contextlib.suppress(psycopg.Error, MlopsError),
+                    connect(self._conninfo, f"mlops lease of {self.token.environment}") as conn,
+                ):
+                    conn.execute(_CLEAR, values)
         self._conn.close()
 
     def __enter__(self) -> "Lease":

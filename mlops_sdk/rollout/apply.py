@@ -16,7 +16,6 @@ from typing import Any, assert_never
 from mlops_sdk.errors import DeadlineError, MlopsError, PolicyError
 from mlops_sdk.ledger.entries import Kind
 from mlops_sdk.ledger.lease import Lease
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.rollout.building import build_table
@@ -47,6 +46,7 @@ from mlops_sdk.rollout.steps import (
 from mlops_sdk.rollout.verify.checks import sentence
 from mlops_sdk.rollout.verify.release import verify
 from mlops_sdk.stack import config
+from mlops_sdk.stack.config_file import lasting_ports
 from mlops_sdk.state import build, fork, references, shared
 from mlops_sdk.state.fingerprint import fingerprints
 from mlops_sdk.state.janitor import collect
@@ -229,10 +229,11 @@ def _bind(run: Run) -> None:
 
 
 def _service_port(session: Session) -> int:
-    """A port that nobody listens on and that no release of this environment, or now of another, was given."""
+    """A port that no server of this environment, or now of another, has, and no release of this one was given."""
     taken = {binding.service_port for binding in session.ledger.bindings(retired=True)}
     taken |= session.stack.config.ports_of_others()
-    return next(port for port in free_ports(len(taken) + 1) if port not in taken)
+    taken |= set(config.ports_of(session.stack.config.read()).values())  # of those that are down too
+    return lasting_ports(1, taken)[0]
 
 
 def _reuse(run: Run, table: str) -> None:

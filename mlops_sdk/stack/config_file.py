@@ -85,7 +85,7 @@ class ConfigFile:
         ports = values.setdefault(f"{config.PROJECT}:ports", {})
         missing = [name for name in config.PORTS if not ports.get(name)]
         if missing or source == self.example:
-            ports.update(zip(missing, _free_ports(len(missing), self.ports_of_others()), strict=True))
+            ports.update(zip(missing, lasting_ports(len(missing), self.ports_of_others()), strict=True))
             self.write(document)
 
     def ports_of_others(self) -> set[int]:
@@ -177,11 +177,11 @@ def _is_secure(value: Any) -> bool:
     return isinstance(value, dict) and set(value) == {"secure"}
 
 
-def _free_ports(count: int, taken: set[int]) -> list[int]:
-    """Different ports of 127.0.0.1 that nobody listens on now, and none of `taken`.
+def lasting_ports(count: int, taken: set[int]) -> list[int]:
+    """Different ports of 127.0.0.1 that nobody listens on now, and none of `taken`, to be given to servers for good.
 
-    Below the range that systems take for outgoing connections: one of those could sit on a port of ours
-    while its server is down.
+    Below the range of outgoing connections, and of whoever leaves the choice to the system: one of those could
+    sit on a port of ours while its server is down, or before it is up.
     """
     with ExitStack() as stack:
         found: list[int] = []

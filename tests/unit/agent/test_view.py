@@ -323,6 +323,16 @@ def test_an_observation_says_what_differed() -> None:
     ]
 
 
+def test_an_event_says_what_became_of_it() -> None:
+    entries = (
+        an_entry(7, "event", event="pause", release="v0.0.2", made=False),
+        an_entry(6, "event", event="model-update", release="v0.0.2", made=False),
+        an_entry(5, "event", event="model-update", release="v0.0.2", made=True),
+    )
+    words = [f"{e.release} {e.words}" for e in timeline(recorded(entries=entries), NOW)]
+    assert words == ["v0.0.2 paused", "v0.0.2 had what an event told of", "v0.0.2 made by an event"]
+
+
 def test_a_long_history_shows_its_newest_events() -> None:
     entries = tuple(an_entry(n, "note") for n in range(400, 0, -1))
     events = timeline(recorded(entries=entries), NOW)

@@ -64,10 +64,18 @@ def _events(entries: Sequence[Entry], tags: dict[str, str], now: datetime) -> li
         elif entry.kind in _WORDS:
             kind: EventKind = "bad" if entry.kind in _BAD else "other"
             words, reason = _WORDS[entry.kind], first_line(entry.reason)
-            if entry.kind == "observed":
+            if entry.kind == "event":
+                words = _event(entry)
+            elif entry.kind == "observed":
                 words, reason = _observed(entry)
             events.append(Event(entry.n, kind, release, words, moment(entry.at, now), entry.actor, reason))
     return events
+
+
+def _event(entry: Entry) -> str:
+    if entry.details.get("event") == "pause":
+        return "paused"
+    return "made by an event" if entry.details.get("made") else "had what an event told of"
 
 
 def _observed(entry: Entry) -> tuple[str, str]:

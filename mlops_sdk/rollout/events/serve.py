@@ -115,7 +115,7 @@ def application_of(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        # Not waited for at the end: a deploy that is cut off is gone on with by the next one.
+        # Not waited for at the end: a deploy that is cut off is turned back by the agent, or gone on with by a person.
         threading.Thread(target=keep_polling, name="poll", daemon=True).start()
         yield
         end.set()

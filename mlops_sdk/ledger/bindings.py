@@ -65,10 +65,13 @@ def read_bindings(conn: Connection, environment: str, *, retired: bool) -> list[
 
 
 def read_kept(conn: Connection, environment: str) -> list[Binding]:
-    """The bindings that stack config should hold, oldest first: those referenced, and the live one in any case."""
+    """The bindings that stack config should hold, oldest first: those wanted and cut, and the live one in any case.
+
+    One that is bound and not cut is half of a release, of a deploy that is under way or was cut off.
+    """
     rows = conn.execute(
         f"SELECT {_COLUMNS} FROM mlops.binding AS b WHERE env = %s"  # noqa: S608 - a constant
-        " AND (status IN ('bound', 'cut') OR digest = (SELECT p.digest FROM mlops.pointer AS p WHERE p.env = b.env))"
+        " AND (status = 'cut' OR digest = (SELECT p.digest FROM mlops.pointer AS p WHERE p.env = b.env))"
         " ORDER BY seq",
         [environment],
     ).fetchall()

@@ -64,8 +64,7 @@ class Progress:
             words, since = min(self._running.values(), key=lambda each: each[1])
             took = spell_seconds(self._clock() - since)
             if self._live:
-                width = os.get_terminal_size(self._stream.fileno()).columns or _COLUMNS
-                self._write(f"{_CLEAR_LINE}{f'{words} ... {took}'[: width - 1]}")
+                self._write(f"{_CLEAR_LINE}{f'{words} ... {took}'[: self._width() - 1]}")
                 self._shown = True
             elif self._clock() - self._said_at >= _SAY_EVERY_S:
                 self._said_at = self._clock()
@@ -74,6 +73,12 @@ class Progress:
     def _cleared(self) -> str:
         shown, self._shown = self._shown, False
         return _CLEAR_LINE if shown else ""
+
+    def _width(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or _COLUMNS
+        except (OSError, ValueError):  # no terminal any more, or closed: `_write` knows what to do then
+            return _COLUMNS
 
     def _start(self) -> None:
         if self._ticker is None:

@@ -6,7 +6,7 @@ wrong side is refused (42501) and sent again. It must not make a release live.
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import psycopg
 from pydantic import SecretStr
@@ -19,7 +19,7 @@ from mlops_sdk.ledger.store import append, read_pointer
 from mlops_sdk.state.blockers import set_autovacuum
 from mlops_sdk.state.copy import copy
 from mlops_sdk.state.forks import read_forks
-from mlops_sdk.state.shift import BUCKETS, Shift, moves_writes, read_shift
+from mlops_sdk.state.shift import BUCKETS, moves_writes, read_shift
 from mlops_sdk.state.shift import shift as shift_state
 from mlops_sdk.traffic.attempts import Patience, attempt
 from mlops_sdk.traffic.closeness import Closeness
@@ -87,25 +87,71 @@ def follow(
         raise
 
 
+def set_right(conn: Connection, environment: str, traffic: TrafficPort) -> bool:
+    """Do what `follow` was kept from by a kill after the commit; whether there was anything to do.
+
+    Until then the release that may write gets no request. Whoever is about to move pointer or weight is not
+    disturbed: then nothing is done, as it leads the router itself.
+    """
+    if _agrees(conn, environment, traffic):
+        return False
+    try:
+        with control_transaction(conn, None):
+            # Every other transaction that moves one of them keeps the lease's row or the pointer's.
+            conn.execute("SELECT 1 FROM mlops.lease WHERE env = %s FOR UPDATE NOWAIT", [environment])
+            conn.execute("SELECT 1 FROM mlops.pointer WHERE env = %s FOR UPDATE NOWAIT", [environment])
+            if _agrees(conn, environment, traffic):
+                return False
+            _route(conn, environment, traffic)
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What the router should do: ports of the slots, and shares of `next` as `Routes` counts them."""
+
+    current_port: int
+    next_port: int | None = None
+    next_share: int = 0
+    keyless_share: int = 0
+
+
+def _agrees(conn: Connection, environment: str, traffic: TrafficPort) -> bool:
+    wanted, routes = _wanted(conn, environment), traffic.read()
+    if wanted is None:
+        return True
+    if wanted.next_port is None:
+        return routes.leads_only_to(wanted.current_port)
+    return asdict(wanted) == asdict(routes)
+
+
 def _route(conn: Connection, environment: str, traffic: TrafficPort) -> None:
+    wanted = _wanted(conn, environment)
+    if wanted is None:
+        return
+    if wanted.next_port is None:
+        traffic.point(wanted.current_port)
+        return
+    routes = traffic.read()
+    if (routes.current_port, routes.next_port) != (wanted.current_port, wanted.next_port):
+        traffic.set_slots(wanted.current_port, wanted.next_port)
+    traffic.set_weight(wanted.next_share, keyless_share=wanted.keyless_share)
+
+
+def _wanted(conn: Connection, environment: str) -> _Wanted | None:
+    """What pointer and shift say; None while nothing is live."""
     live = read_pointer(conn, environment).digest
     if live is None:
-        return
+        return None
+    current = require_binding(conn, environment, live).service_port
     under_way = read_shift(conn, environment)
     if under_way is None:
-        traffic.point(require_binding(conn, environment, live).service_port)
-    else:
-        _share(conn, environment, live, under_way, traffic)
-
-
-def _share(conn: Connection, environment: str, live: str, under_way: Shift, traffic: TrafficPort) -> None:
-    current = require_binding(conn, environment, live).service_port
+        return _Wanted(current)
     following = require_binding(conn, environment, under_way.digest).service_port
-    routes = traffic.read()
-    if (routes.current_port, routes.next_port) != (current, following):
-        traffic.set_slots(current, following)
     keyed = bool(read_forks(conn, environment, digests=[under_way.digest]))
-    traffic.set_weight(under_way.weight, keyless_share=0 if keyed else under_way.weight)
+    return _Wanted(current, following, under_way.weight, 0 if keyed else under_way.weight)
 
 
 def turn_back(

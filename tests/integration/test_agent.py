@@ -21,6 +21,7 @@ from mlops_sdk.release.digest import short
 from mlops_sdk.rollout.agent.catch_up import catch_up
 from mlops_sdk.rollout.agent.collect import collect
 from mlops_sdk.rollout.agent.duty import Did, Work
+from mlops_sdk.rollout.agent.lead_router import lead_router
 from mlops_sdk.rollout.agent.observe import Observe
 from mlops_sdk.rollout.agent.serve import agent_port, known_states, run_once
 from mlops_sdk.rollout.agent.turn_back import TurnBack
@@ -33,9 +34,10 @@ from mlops_sdk.state import janitor, references
 from mlops_sdk.traffic.shift import shift
 from tests.support.agent import StackDouble, agent_command, agent_process, answer_of
 from tests.support.page import PageProject
+from tests.support.releases import MemoryTraffic
 
 ROOT = Path(__file__).parents[2]
-DUTIES = ["catch-up", "turn-back", "events", "observe", "re-verify", "gc"]
+DUTIES = ["catch-up", "route", "turn-back", "events", "observe", "re-verify", "gc"]
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,20 @@ def test_traffic_that_was_being_shifted_goes_back_first(agent: Agent) -> None:
     assert traffic.read().leads_only_to(agent.made.releases.bind("v0.0.1").service_port)
     agent.stack.error = None
     assert run(TurnBack(patience_s=0), agent).startswith("turned back v0.0.2")
+
+
+def test_a_shift_whose_command_was_killed_before_it_told_the_router_is_told_to_it(agent: Agent) -> None:
+    agent.begin_deploy("v0.0.2")
+    conninfo, digest = agent.made.environment.conninfo(), agent.made.releases.locks["v0.0.2"].digest
+    dead = MemoryTraffic()  # what a command that was killed has told nobody
+    shift(conninfo=conninfo, environment="local", target=digest, weight=64, traffic=dead, lease=None)
+    traffic = agent.made.traffic
+    assert traffic.read().next_share == 0
+    assert run(lead_router, agent) == "led the router to what is live"
+    routes = traffic.read()
+    assert (routes.next_port, routes.next_share) == (agent.made.releases.bind("v0.0.2").service_port, 64)
+    assert routes.keyless_share == 0  # it has forked tables: who names no bucket stays with the live one
+    assert run(lead_router, agent) == "the router leads to what is live"
 
 
 def test_while_somebody_deploys_nothing_is_turned_back_and_nothing_dropped(agent: Agent) -> None:

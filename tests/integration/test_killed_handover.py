@@ -12,7 +12,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from mlops_sdk.ledger.database import control_transaction
+from mlops_sdk.ledger.lease import Holder, Lease
+from mlops_sdk.ledger.store import lock_pointer
 from mlops_sdk.state import Forked, Shared, State
+from mlops_sdk.traffic.shift import set_right
 from tests.support.environment import Environment
 from tests.support.releases import Releases
 from tests.support.tables import interactions, metadata, users
@@ -109,6 +113,45 @@ def test_a_handover_killed_on_its_way_converges(releases: Releases) -> None:
         assert_sound(releases, target, changes, count)
         count += 1
     assert statement > 40
+
+
+def test_after_a_kill_the_router_is_led_to_what_is_live_though_nobody_repeats_the_command(
+    releases: Releases,
+) -> None:
+    releases.deploy("v0.0.2")
+    ledger, traffic = releases.environment.ledger, releases.traffic
+    killed, statement, count, led = True, 1, 1, 0
+    with ledger.connect() as conn:
+        while killed:
+            target = "v0.0.1" if traffic.current == releases.bind("v0.0.2").service_port else "v0.0.2"
+            killed = run_and_kill(lambda tag=target: releases.make_live(tag), statement)  # type: ignore[misc]
+            led += set_right(conn, "local", traffic)
+            live = ledger.lock(ledger.pointer().digest or "").release
+            assert traffic.current == releases.bind(live).service_port
+            assert not set_right(conn, "local", traffic)
+            count += 1
+            assert write(releases, live) == count
+            statement += STRIDE_HANDOVER
+    assert led > 3  # the last statements come after the commit
+
+
+def test_the_router_is_not_led_while_a_command_is_about_to_move_what_is_live(releases: Releases) -> None:
+    ledger, traffic = releases.environment.ledger, releases.traffic
+    traffic.point(1)
+    holder = Holder.this_process("ann")
+    with (
+        Lease.acquire(releases.conninfo, "local", holder) as lease,
+        ledger.connect() as conn,
+        ledger.connect() as deployer,
+    ):
+        with control_transaction(deployer, lease.token):
+            assert not set_right(conn, "local", traffic)
+        with deployer.transaction():
+            lock_pointer(deployer, "local")
+            assert not set_right(conn, "local", traffic)
+        assert traffic.current == 1
+        assert set_right(conn, "local", traffic)
+    assert traffic.current == releases.bind("v0.0.1").service_port
 
 
 def test_a_deploy_killed_on_its_way_converges(releases: Releases) -> None:

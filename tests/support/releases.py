@@ -37,21 +37,22 @@ class MemoryTraffic:
     current: int | None = None
     next: int | None = None
     share: int = 0
+    keyless: int = 0
     points: list[int] = field(default_factory=list)
 
     def set_slots(self, current_port: int | None, next_port: int | None) -> None:
-        self.current, self.next, self.share = current_port, next_port, 0
+        self.current, self.next, self.share, self.keyless = current_port, next_port, 0, 0
 
     def set_weight(self, next_share: int, *, keyless_share: int | None = None) -> None:
-        del keyless_share
         self.share = next_share
+        self.keyless = next_share if keyless_share is None else keyless_share
 
     def point(self, port: int) -> None:
         self.set_slots(port, None)
         self.points.append(port)
 
     def read(self) -> Routes:
-        return Routes(self.current, self.next, self.share, self.share)
+        return Routes(self.current, self.next, self.share, self.keyless)
 
 
 @dataclass

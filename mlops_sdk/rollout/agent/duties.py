@@ -4,6 +4,7 @@ from mlops_sdk.errors import NotFoundError
 from mlops_sdk.rollout.agent.catch_up import catch_up
 from mlops_sdk.rollout.agent.collect import collect
 from mlops_sdk.rollout.agent.duty import Duty
+from mlops_sdk.rollout.agent.lead_router import lead_router
 from mlops_sdk.rollout.agent.observe import Observe
 from mlops_sdk.rollout.agent.react import EVENTS, react
 from mlops_sdk.rollout.agent.reverify import Reverify
@@ -17,6 +18,13 @@ def all_duties(*, patience_s: float = PATIENCE_S, asked: bool = False) -> tuple[
     """
     return (
         Duty("catch-up", "carries what the live release writes to every kept release", 1, catch_up),
+        # A refused write waits three seconds for the release that may accept it: time for two looks.
+        Duty(
+            "route",
+            "leads the router to what is live, when a command was killed before it could",
+            1,
+            lead_router,
+        ),
         Duty(
             "turn-back",
             "takes back what a deploy that was cut off has introduced, once its lease ran out",

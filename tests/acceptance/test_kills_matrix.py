@@ -4,13 +4,14 @@
 """
 
 import random
+from contextlib import ExitStack
 from typing import Any, get_args
 
 import pytest
 
 from mlops_sdk.rollout.steps import Step
 from tests.support.clone import platform
-from tests.support.matrix.environment import Tiny, short_lease
+from tests.support.matrix.environment import SOURCE, Tiny, short_lease
 from tests.support.matrix.points import (
     EXAMPLES,
     KINDS,
@@ -25,16 +26,15 @@ from tests.support.matrix.points import (
 )
 from tests.support.matrix.results import Results, product_commit, write_page
 from tests.support.matrix.trial import Unkilled, try_point, unkilled
+from tests.support.neighbour import neighbour
 from tests.support.soak import Report
 
-# A promotion goes the way of a deploy, from another environment: it has no points of its own yet.
-HERE: tuple[Operation, ...] = tuple(each for each in OPERATIONS if each != "promote")
 SAMPLE = 2  # points of a run of the other tests
 
 
 def test_every_kind_of_step_has_a_point_and_a_line_of_its_own() -> None:
     assert set(EXAMPLES) == set(KINDS) == {kind.__name__ for kind in get_args(Step)}
-    assert {point.step for point in all_points(HERE)} == set(KINDS), "a kind of step without a point"
+    assert {point.step for point in all_points()} == set(KINDS), "a kind of step without a point"
     assert len({words(step) for step in KINDS}) == len(KINDS)
 
 
@@ -63,17 +63,21 @@ def test_every_point(
 ) -> None:
     results, commit = Results(), product_commit()
     only = str(request.config.getoption("--only") or "").split()
-    points = [point for point in all_points(HERE) if all(word in point.id for word in only)]
+    points = [point for point in all_points() if all(word in point.id for word in only)]
     left = [point for point in points if not results.is_done(point, commit)]
     report(f"{len(points)} points, {len(left)} to try at {commit}")
     try:
         if left:
-            with platform(tmp_path_factory.mktemp("matrix")) as clone, short_lease(clone):
+            with ExitStack() as stack:
+                clone = stack.enter_context(platform(tmp_path_factory.mktemp("matrix")))
+                stack.enter_context(short_lease(clone))
+                if any(point.operation == "promote" for point in left):
+                    stack.enter_context(neighbour(clone, SOURCE, [SOURCE, "local"]))
                 made = Tiny.install(clone, 900)
                 made.save_fresh()
                 wrong = _try(made, in_turn(left), report, results, commit)
     finally:
-        write_page(results, HERE)
+        write_page(results, OPERATIONS)
     counts.update(points=len(points), tried=len(left))
     assert not left or not wrong, "\n".join(wrong)
 

@@ -17,7 +17,7 @@ from mlops_sdk.ledger.store import Ledger
 from mlops_sdk.platform.supervisor import Supervisor
 from mlops_sdk.runtime import env_file
 from tests.support.clone import Clone, platform
-from tests.support.postgres import running_server
+from tests.support.neighbour import neighbour
 
 pytestmark = pytest.mark.timeout(400)
 TINY = Path(__file__).parent.parent / "support" / "tiny"
@@ -27,17 +27,7 @@ MANIFEST = "stacks/releases/v0.0.1.yaml"
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     """A clone whose `local` has v0.0.1 live, and whose `prd`, the next environment, is up and has nothing."""
-    with running_server(18) as server, platform(tmp_path_factory.mktemp("promotion")) as clone:
-        facts = clone.root / "pyproject.toml"
-        facts.write_text(
-            facts.read_text().replace('environments = ["local"]', 'environments = ["local", "prd"]')
-        )
-        shared = clone.variables()
-        (clone.root / "stacks" / "Pulumi.prd.example.yaml").write_text(
-            "config:\n  mlops-sdk:kind: local\n  mlops-sdk:ports: {}\n"
-            f"  mlops-sdk:mlflowUrl: {shared['MLFLOW_TRACKING_URI']}\n"
-            f"  mlops-sdk:prefectUrl: {shared['PREFECT_API_URL']}\n"
-        )
+    with platform(tmp_path_factory.mktemp("promotion")) as clone:
         shutil.copytree(TINY, clone.root / "pipelines" / "tiny", ignore=shutil.ignore_patterns("__pycache__"))
         _add_a_derived_table(clone.root / "pipelines" / "tiny")
         (clone.root / MANIFEST).write_text(
@@ -45,19 +35,10 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
             "service: pipelines.tiny.service:create_app\n"
         )
         clone.git("add", "--all")
-        clone.git("commit", "--quiet", "-m", "Two environments and a small release")
-        clone.run("deploy", MANIFEST, "-e", "local")
-        try:
-            clone.run("stack", "init", "prd")
-            secret = f"postgresql://postgres:{server.password}@127.0.0.1:{server.port}"
-            clone.shell(
-                'eval "$(.venv/bin/mlops stack env prd)";'
-                f" pulumi config set -s prd --secret mlops-sdk:postgresUrl {secret}"
-            )
-            clone.run("up", "prd")
+        clone.git("commit", "--quiet", "-m", "A small release")
+        with neighbour(clone, "prd", ["local", "prd"]):
+            clone.run("deploy", MANIFEST, "-e", "local")
             yield clone
-        finally:
-            clone.run("down", "prd", "--delete-data", "--yes")
 
 
 def _add_a_derived_table(package: Path) -> None:

@@ -32,6 +32,7 @@ from tests.support.matrix.points import Operation
 
 TINY = Path(__file__).parents[1] / "tiny"
 LEASE_S = 2
+SOURCE = "stg"  # the environment whose releases are promoted to `local`; only points of `promote` need it
 _STATES = ("pipelines.tiny.tables:STATE", "pipelines.tiny.derived:STATE")
 # A digest of an env file has its port in it, and is compared by what it is a digest of.
 _HIDDEN = {"seq": "a number", "triggers": "digests"}
@@ -154,8 +155,15 @@ class Tiny:
                 self.clone.run("deploy", self.manifest(shift=False))
             self._built = derived
             command = ["deploy", self.manifest(derived=derived)]
+        elif operation == "promote":
+            self._have_three()
+            if derived and not self._built:
+                self.clone.run("deploy", self.manifest(shift=False))
+            self._built = derived
+            self.clone.run("deploy", self.manifest(derived=derived), "-e", SOURCE)
+            command = ["promote", SOURCE, "local"]
         else:
-            if self._last != "deploy":
+            if self._last not in ("deploy", "promote"):
                 self.clone.run(*self.prepare("deploy"))
             command = ["rollback", "local", "-m", "the matrix"]
         self._last = operation

@@ -153,6 +153,9 @@ def _wanted(tiny: Tiny, command: list[str]) -> str:
     """The tag that is live afterwards."""
     if command[0] == "deploy":
         return command[1].rpartition("/")[2].removesuffix(".yaml")
+    if command[0] == "promote":
+        promoted: str = tiny.clone.json("status", command[1])["live"]
+        return promoted
     live = tiny.ledger.pointer().digest
     assert live is not None
     target = tiny.ledger.last_verified_before(live)

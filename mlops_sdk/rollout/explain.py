@@ -111,11 +111,15 @@ def metric_words(metric: Metric) -> str:
     return f"{metric.name} {metric.old:.6g} -> {metric.new:.6g} ({metric.new - metric.old:+.3g})"
 
 
+# As Pulumi marks them; a replacement comes as the last two and itself.
+_MARKS = {"create": "+", "delete": "-", "replace": "+-", "create-replacement": "++", "delete-replaced": "--"}
+
+
 def resource_words(changes: Iterable[ResourceChange]) -> Iterator[str]:
     """What becomes of each resource; one of the platform is marked."""
     for change in changes:
         properties = f" ({', '.join(change.properties)})" if change.properties else ""
-        mark = "~" if change.own else "! platform:"
+        mark = _MARKS.get(change.op, "~") if change.own else "! platform:"
         yield f"{mark} {change.op} {change.type.rpartition(':')[2]} {change.name}{properties}"
 
 

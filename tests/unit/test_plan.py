@@ -355,7 +355,7 @@ def test_people_see_commits_metrics_times_and_changes_of_the_platform_marked() -
     assert "ndcg 0.4 -> 0.415 (+0.015)" in lines
     assert "loss none -> 2" in lines
     assert "build table content (the last time 1 h 2 min, 3,201 rows)" in lines
-    assert "~ create Process service-1" in lines
+    assert "+ create Process service-1" in lines
     assert "! platform: update Process mlflow (command)" in lines
     assert "? times: Postgres rests" in lines
 

@@ -72,6 +72,7 @@ def cutover(
     targets = lock_targets(conn, environment, target)
     others = beside(conn, environment, target, without=without)
     most = None if at_most is None else room(conn, [targets, *others.values()], at_most)
+    elsewhere = _sources_elsewhere(conn, environment, forks, target)
     lock_tables(conn, forks)
     fan_out(conn, targets, at_most=most)
     for other in others.values():
@@ -84,7 +85,7 @@ def cutover(
     replay.begin(conn, [fork for fork in left if fork.spec.policy == "rederive"])
     _move_sources(conn, environment, forks, target)
     entry = _move_pointer(conn, environment, pointer, binding, why)
-    _leave_behind(conn, forks, left, entry, why)
+    _leave_behind(conn, [*forks, *elsewhere], entry, why)
     return entry
 
 
@@ -203,13 +204,20 @@ def _move_pointer(conn: Connection, environment: str, pointer: Pointer, target: 
     return entry
 
 
-def _leave_behind(conn: Connection, forks: list[Fork], left: list[Fork], entry: Entry, why: Why) -> None:
-    """List what the policy of a target that was live before does not take along."""
-    leaving = {fork.table: fork for fork in left}
+def _sources_elsewhere(conn: Connection, environment: str, forks: list[Fork], target: str) -> list[Fork]:
+    """Forks that the target's tables come from, of a release that was left before one that has no such table."""
+    known = {fork.id for fork in forks}
+    ids = sorted({f.source for f in forks if f.digest == target and f.source is not None} - known)
+    return read_forks(conn, environment, ids=ids) if ids else []
+
+
+def _leave_behind(conn: Connection, forks: list[Fork], entry: Entry, why: Why) -> None:
+    """List what the policy of a target that was live before does not take along. The forks are as before."""
+    by_id = {fork.id: fork for fork in forks}
     pairs = [
-        (leaving[fork.table], fork)
+        (by_id[fork.source], fork)
         for fork in forks
-        if fork.digest == entry.digest and fork.table in leaving and not fork.is_carried_to
+        if fork.digest == entry.digest and fork.source not in (None, fork.id) and not fork.is_carried_to
     ]
     if pairs:
-        discard.record(conn, pairs, entry, left[0].digest, why.actor)
+        discard.record(conn, pairs, entry, why.actor)

@@ -14,27 +14,28 @@ from mlops_sdk.state.forks import Fork, forget_pending, log_name, pending_name
 from mlops_sdk.state.queries import query
 
 
-def record(conn: Connection, pairs: list[tuple[Fork, Fork]], entry: Entry, left: str, actor: str) -> int:
-    """Write the rows of each (fork that is left, target) that the target has otherwise; how many there were.
+def record(conn: Connection, pairs: list[tuple[Fork, Fork]], entry: Entry, actor: str) -> None:
+    """Write the rows of each (fork that is left, target) that the target has otherwise.
 
-    The release that is left is pinned if there were any, and the target's waiting keys are struck off.
+    A release that leaves any is pinned, and the target's waiting keys are struck off.
     """
-    rows = 0
+    pinned = set()
     for leaving, target in pairs:
-        rows += conn.execute(
+        rows = conn.execute(
             query("discard", "record").format(
                 env=sql.Literal(entry.environment),
                 table=sql.Literal(target.table),
                 n=sql.Literal(entry.n),
-                left_digest=sql.Literal(left),
+                left_digest=sql.Literal(leaving.digest),
                 to_digest=sql.Literal(target.digest),
                 differing=differing(leaving, target, keys(target)),
             )
         ).rowcount
         forget_pending(conn, target)
-    if rows:
-        conn.execute(query("discard", "pin"), [entry.environment, left, actor])
-    return rows
+        if rows:
+            pinned.add(leaving.digest)
+    for digest in sorted(pinned):
+        conn.execute(query("discard", "pin"), [entry.environment, digest, actor])
 
 
 def keys(target: Fork, *, logged: bool = False) -> sql.Composed:

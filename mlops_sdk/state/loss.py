@@ -68,6 +68,7 @@ def preview(conninfo: SecretStr, environment: str, leaving: str, to: str) -> Los
                 for name, spec in sorted(here.items())
                 if spec.kind != "derived"
             ]
+            tables += _of_others(conn, environment, [f for (d, _), f in forks.items() if d == to], here)
     return LossPreview(leaving, to, tuple(tables))
 
 
@@ -101,6 +102,24 @@ def _forked(
         note = f"replayed from {spec.replay.source}; what then differs is listed in the loss table"
     lost, keys = _lost(conn, fork, target)
     return TableLoss(spec.name, "forked", policy, written, lost, missing, note, keys)
+
+
+def _of_others(
+    conn: Connection, environment: str, targets: list[Fork], here: Mapping[str, TableSpec]
+) -> list[TableLoss]:
+    """Tables that the release being left has not, and whose last rows a third one wrote before it."""
+    apart = {
+        fork.source: fork
+        for fork in targets
+        if fork.table not in here and fork.source not in (None, fork.id) and not fork.is_carried_to
+    }
+    found = []
+    for source in read_forks(conn, environment, ids=[id for id in apart if id is not None]) if apart else []:
+        lost, keys = _lost(conn, source, apart[source.id])
+        note = "of a release that was left before; left behind, listed in the loss table"
+        policy = source.spec.policy or "carry"
+        found.append(TableLoss(source.table, "forked", policy, _changes(conn, source), lost, (), note, keys))
+    return [table for table in found if table.lost]
 
 
 def _changes(conn: Connection, fork: Fork) -> int:

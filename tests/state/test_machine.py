@@ -164,7 +164,7 @@ class Releasing(RuleBasedStateMachine):
         told = self.driver.losses(left, tag) if self.model.shift is None else None
         lost = self.make_live(tag, rollback_of=left)
         if told is not None:
-            counted = Counter(row.table for row in lost if row.left == left)
+            counted = Counter(row.table for row in lost)
             assert {t: n for t, n in told.items() if t in self.model.releases[tag].forks and n} == counted
 
     @precondition(lambda self: self.others(lived=True))

@@ -135,6 +135,26 @@ def test_a_kept_release_that_is_deployed_again_leaves_rows_behind_as_well(releas
     assert [row["films"] for (row,) in rows] == [2, 3, 9]
 
 
+def test_rows_of_a_release_that_was_left_for_one_without_the_table_are_listed_as_its_own(
+    releases: Releases,
+) -> None:
+    for number, state in ((1, discarding()), (2, discarding()), (3, State(Shared(interactions(metadata()))))):
+        add(releases, number, state)
+    first, second, third = (releases.locks[f"v0.0.{number}"].digest for number in (1, 2, 3))
+    releases.deploy("v0.0.1")
+    run(releases, "v0.0.1", "INSERT INTO tastes VALUES (1, 10)")
+    releases.deploy("v0.0.2")
+    run(releases, "v0.0.2", "UPDATE tastes SET films = 2")
+    releases.deploy("v0.0.3")
+    tables = {table.table: table for table in loss.preview(releases.conninfo, "local", third, first).tables}
+    assert (tables["tastes"].lost, tables["tastes"].keys) == (1, ({"user_id": 1},))
+    entry = releases.make_live("v0.0.1", rollback_of=third)
+    assert held(releases, "v0.0.1") == {1: 10}
+    listed = query(releases, "SELECT row, n, left_digest, to_digest FROM mlops.loss")
+    assert listed == [({"user_id": 1, "films": 2}, entry.n, second, first)]
+    assert query(releases, "SELECT digest FROM mlops.pin") == [(second,)]
+
+
 def test_rows_are_replayed_into_a_release_that_was_live(releases: Releases) -> None:
     for number in (1, 2, 3):
         add(releases, number, rederiving())

@@ -179,8 +179,8 @@ class Model:
         self.end_shift()
         for table in self.releases[tag].forks:
             lost += self._take_over(tag, table)
-        if any(row.left == self.live for row in lost) and self.live is not None:
-            self.releases[self.live].pinned = True
+        for row in lost:
+            self.releases[row.left].pinned = True
         self.live = tag
         self.history.append(tag)
         self.lost += lost

@@ -22,6 +22,7 @@ from mlops_sdk.cli.commands import (
     promote,
     resume,
     rollback,
+    serve,
     stack,
     state,
     status,
@@ -73,6 +74,7 @@ app.command("history")(history.history)
 app.command("at")(at.at)
 app.command("diff")(diff.diff)
 app.command("which-release")(which_release.which_release)
+app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
 app.add_typer(state.app, name="state")
 app.add_typer(stack.app, name="stack")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _PICKLES = ("pickle", "cloudpickle")
+_SKOPS = "skops"  # MLflow's default since 3.5
 
 
 class Model(Protocol):
@@ -30,22 +31,23 @@ class SklearnModel:
     """A scikit-learn model behind the interface of MLflow's python_function.
 
     `predict` calls the method that the model was logged with (`pyfunc_predict_fn`) on the columns of the
-    signature, in its order. Unlike MLflow it checks names only, not types. `estimator` is the model itself.
+    signature, in its order. Unlike MLflow it checks names only, not types. `estimator` is the model itself, `method`
+    that method of it, for who has an array of the right columns.
     """
 
     def __init__(self, estimator: Any, *, method: str, columns: tuple[str, ...]) -> None:
         self.estimator = estimator
-        self._predict = getattr(estimator, method)
+        self.method = getattr(estimator, method)
         self._columns = columns
 
     def predict(self, data: "pd.DataFrame") -> Any:
         """One answer a row. Raises InputError that names the columns which `data` lacks."""
         if not self._columns:
-            return self._predict(data)
+            return self.method(data)
         missing = [column for column in self._columns if column not in data.columns]
         if missing:
             raise InputError(f"the model's input lacks the columns {', '.join(missing)}")
-        return self._predict(data[list(self._columns)])
+        return self.method(data[list(self._columns)])
 
 
 def load(folder: Path) -> Model:
@@ -71,7 +73,7 @@ def _is_plain_sklearn(mlmodel: MLmodel) -> bool:
     function, sklearn = mlmodel.flavors.get("python_function", {}), mlmodel.flavors.get("sklearn", {})
     return (
         function.get("loader_module") == "mlflow.sklearn"
-        and sklearn.get("serialization_format") in _PICKLES
+        and sklearn.get("serialization_format") in (*_PICKLES, _SKOPS)
         # Code beside the model must be put on Python's path: MLflow does that.
         and not function.get("code")
         and not sklearn.get("code")
@@ -79,12 +81,27 @@ def _is_plain_sklearn(mlmodel: MLmodel) -> bool:
 
 
 def _load_sklearn(folder: Path, mlmodel: MLmodel) -> SklearnModel:
-    path = folder / mlmodel.flavors["sklearn"]["pickled_model"]
-    with path.open("rb") as stream:
-        # What is unpickled was verified against the release's digest of the registry's artifact.
-        estimator = pickle.load(stream)  # noqa: S301
+    flavor = mlmodel.flavors["sklearn"]
+    path = folder / flavor["pickled_model"]
+    if flavor["serialization_format"] == _SKOPS:
+        estimator = _read_skops(path, flavor.get("skops_trusted_types") or [])
+    else:
+        with path.open("rb") as stream:
+            # What is unpickled was verified against the release's digest of the registry's artifact.
+            estimator = pickle.load(stream)  # noqa: S301
     method = mlmodel.flavors["python_function"].get("predict_fn") or "predict"
     return SklearnModel(estimator, method=method, columns=mlmodel.input_names)
+
+
+def _read_skops(path: Path, trusted: list[str]) -> Any:
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    try:
+        # The types beyond scikit-learn's harmless ones are those that were trusted when the model was logged.
+        return skops.io.load(path, trusted=trusted)
+    except UntrustedTypesFoundException as error:
+        raise MlopsError(f"the model does not load: {error}", where=str(path)) from error
 
 
 def _load_pyfunc(folder: Path) -> Model:

@@ -47,7 +47,7 @@ def read_example(folder: Path) -> list[JsonValue] | None:
             return [dict(zip(columns, row, strict=True)) for row in data]
         case {"data": list(data)} | {"inputs": list(data)} | {"instances": list(data)}:
             return data
-        case list() if all(isinstance(row, dict) for row in document):
+        case list() if all(isinstance(row, dict | list) for row in document):
             return document
         case _:
             raise InputError(

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from mlops_sdk.errors import FrozenError, PolicyError
 from mlops_sdk.release.binding import Binding
+from mlops_sdk.release.buckets import BUCKETS
 from mlops_sdk.release.diff import Diff, diff
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.tables import TableSpec
@@ -30,7 +31,6 @@ from mlops_sdk.rollout.steps import (
 )
 from mlops_sdk.rollout.table_changes import refuse_changes
 from mlops_sdk.state.known import KnownTables
-from mlops_sdk.traffic.buckets import BUCKETS
 
 
 class Intent(StrEnum):

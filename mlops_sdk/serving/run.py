@@ -20,7 +20,7 @@ GRACEFUL_S = 10
 
 # Libraries of numbers start a thread and take buffers for each core when they are imported. A service's
 # batches are small and its cores are shared with other services, so one is right unless told otherwise.
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def import_service(entry: str | None) -> Callable[[ServiceSettings], ASGIApp]:
@@ -56,7 +56,7 @@ def serve(settings: ServiceSettings) -> None:
 
 def main() -> int:
     """Serve the release of the process environment; answers the exit code."""
-    for name in _ONE_THREAD:
+    for name in ONE_THREAD:
         os.environ.setdefault(name, "1")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:

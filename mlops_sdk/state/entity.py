@@ -11,7 +11,7 @@ def entity_column(spec: TableSpec) -> str | None:
 
 
 def bucket(app: str, relation: str, column: str) -> sql.Composed:
-    """The bucket (0..255) of a row's entity: the same byte as `mlops_sdk.traffic.buckets.bucket`."""
+    """The bucket (0..255) of a row's entity: the same byte as `mlops_sdk.release.buckets.bucket`."""
     return sql.SQL("get_byte(sha256(convert_to({} || {}::text, 'UTF8')), 0)").format(
         sql.Literal(f"{app}:"), sql.Identifier(relation, column)
     )

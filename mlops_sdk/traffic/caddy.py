@@ -8,7 +8,7 @@ in that folder and names them without a path, so no character of the path can ma
 import json
 from typing import Any
 
-from mlops_sdk.traffic.buckets import BUCKET_HEADER, SLOT_HEADER
+from mlops_sdk.release.buckets import BUCKET_HEADER, SLOT_HEADER
 
 CURRENT_FILE = "current"
 NEXT_FILE = "next"

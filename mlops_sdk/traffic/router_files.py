@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlops_sdk.errors import MlopsError, NotFoundError
-from mlops_sdk.traffic.buckets import BUCKETS, share_of, threshold
+from mlops_sdk.release.buckets import BUCKETS, share_of, threshold
 from mlops_sdk.traffic.caddy import CURRENT_FILE, KEYLESS_FILE, NEXT_FILE, SHARE_FILE, caddy_config
 from mlops_sdk.traffic.port import Routes
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from mlops_sdk.traffic.buckets import bucket_headers
+from mlops_sdk.release.buckets import bucket_headers
 
 _MOST = 200_000  # requests of one load: no test needs more, and none goes on for ever
 _PAUSE_S = 0.005

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_sdk.traffic.buckets import BUCKETS, bucket, bucket_headers, share_of, threshold
+from mlops_sdk.release.buckets import BUCKETS, bucket, bucket_headers, share_of, threshold
 
 
 def test_a_bucket_is_the_first_byte_of_the_hash_of_app_and_key() -> None:

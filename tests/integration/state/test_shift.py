@@ -14,9 +14,9 @@ import pytest
 import sqlalchemy as sa
 
 from mlops_sdk.errors import PolicyError
+from mlops_sdk.release.buckets import bucket
 from mlops_sdk.state import Entity, Forked, State
 from mlops_sdk.state.shift import Shift, read_shift
-from mlops_sdk.traffic.buckets import bucket
 from mlops_sdk.traffic.handover import reconcile
 from mlops_sdk.traffic.shift import shift
 from tests.support.environment import Environment

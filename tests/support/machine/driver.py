@@ -12,12 +12,12 @@ from pydantic import SecretStr
 
 from mlops_sdk.errors import MlopsError
 from mlops_sdk.release.binding import Binding
+from mlops_sdk.release.buckets import bucket
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.runtime.passwords import derive
 from mlops_sdk.state import cut, erase, fork, janitor, loss, pins, references, shared
 from mlops_sdk.state.follow import follow_once
 from mlops_sdk.traffic import shift
-from mlops_sdk.traffic.buckets import bucket
 from tests.support.environment import MASTER_KEY, Environment
 from tests.support.locks import make_lock
 from tests.support.machine.declared import builders, encode, encode_key, specs

@@ -10,7 +10,7 @@ from time import monotonic
 
 import httpx
 
-from mlops_sdk.traffic.buckets import bucket_headers
+from mlops_sdk.release.buckets import bucket_headers
 from tools.bench.release.answers import Answer
 
 _MOST = 200_000  # requests of one client: none goes on for ever

@@ -1,0 +1,61 @@
+"""Which slot a request goes to: by its bucket where it has one, else by chance. Pure.
+
+Stickiness is the one bucket function of `release.buckets`: a key stays where it is while the share stays, and as the
+share of `next` grows, keys only ever move from `current` to `next`.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mlops_sdk.release.buckets import BUCKET_HEADER, BUCKETS, SLOT_HEADER, bucket
+from mlops_sdk.serving.slots import SlotName
+
+COOKIE = "mlops_bucket"
+"""The cookie that holds a bucket: two hex digits, as the header does."""
+
+_BUCKET = BUCKET_HEADER.lower().encode()
+_SLOT = SLOT_HEADER.lower().encode()
+_HEX = re.compile(rb"[0-9a-f]{2}")
+_COOKIE = re.compile(rb"(?:^|;\s*)" + COOKIE.encode() + rb"=([0-9a-f]{2})(?:;|$)")
+
+
+@dataclass(frozen=True)
+class Canary:
+    """Divides requests: `share_of_current` from 0.0 to 1.0; keys of `app` in the header `key_header` if it is set."""
+
+    share_of_current: float
+    app: str = ""
+    key_header: bytes = b""
+
+    @property
+    def buckets_of_next(self) -> int:
+        """How many of the 256 buckets go to `next`: those from 00 on."""
+        return round((1.0 - self.share_of_current) * BUCKETS)
+
+    def slot(self, headers: Mapping[bytes, bytes], chance: Callable[[], float]) -> SlotName:
+        """The slot for a request with these headers, whose names are in lower case.
+
+        `X-MLOps-Slot` is obeyed first; then a bucket: the header, the hash of the key, the cookie; then `chance`
+        (uniform in [0, 1)).
+        """
+        wanted = headers.get(_SLOT)
+        if wanted == b"current":
+            return "current"
+        if wanted == b"next":
+            return "next"
+        if self.share_of_current >= 1.0:
+            return "current"
+        if (place := self._bucket(headers)) is not None:
+            return "next" if place < self.buckets_of_next else "current"
+        return "next" if chance() >= self.share_of_current else "current"
+
+    def _bucket(self, headers: Mapping[bytes, bytes]) -> int | None:
+        given = headers.get(_BUCKET)
+        if given and _HEX.fullmatch(given):
+            return int(given, 16)
+        if self.key_header and (key := headers.get(self.key_header)):
+            return int(bucket(self.app, key.decode("latin-1")), 16)
+        if (cookie := headers.get(b"cookie")) and (found := _COOKIE.search(cookie)):
+            return int(found[1], 16)
+        return None

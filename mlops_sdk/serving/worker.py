@@ -1,0 +1,15 @@
+"""The application of one worker process: uvicorn imports `application` and calls it."""
+
+import asyncio
+import logging
+
+from mlops_sdk.serving.application import Application, create_model_server
+from mlops_sdk.serving.server_settings import ServerSettings
+
+
+def application() -> Application:
+    """The application that the settings in the environment describe; called in the worker's event loop."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    asyncio.get_running_loop()
+    return create_model_server(ServerSettings.of_worker())

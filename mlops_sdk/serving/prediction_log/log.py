@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from mlops_sdk.serving.taps import ServedTick
 
 RING_BYTES = 32 << 20
-"""32 MiB: at 300 bytes a prediction some 100,000 of them, the seconds that a restart of Postgres takes under full load."""
+"""32 MiB: some 100,000 predictions of 300 bytes, enough for a restart of Postgres under full load."""
 STOP_S = 5.0
 
 
 class PredictionLog:
     """Adds rows to the ring on the event loop; the writer's thread empties it.
 
-    `release_digest` is None for a model server that serves no release. `dropped` is called with each number of predictions
-    that did not reach the log, from either thread.
+    `release_digest` is None for a model server that serves no release. `dropped` is called with each number of
+    predictions that did not reach the log, from either thread.
     """
 
     def __init__(

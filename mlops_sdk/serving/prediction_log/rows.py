@@ -81,8 +81,8 @@ class TickRows:
     ) -> bytes:
         """The rows of `requests`: (request id, entity, number of rows), in the order of the arrays' rows.
 
-        `at` is a Unix time, `matrix` [rows, width] of numbers or of objects, `answers` has one entry a row along its first axis. `input` is
-        a list of rows, `output` one of answers.
+        `at` is a Unix time, `matrix` [rows, width] of numbers or of objects, `answers` has one entry a row along its
+        first axis. `input` is a list of rows, `output` one of answers.
         """
         return self._rows(at, requests, _split(matrix), _split(answers))
 

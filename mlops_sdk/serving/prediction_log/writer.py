@@ -37,7 +37,7 @@ class Writer:
     """One connection and the thread that uses it.
 
     A batch that Postgres does not take is kept and tried again; one that was cut off while it was committed may be
-    there twice. Rows that the table cannot hold are dropped alone. `dropped` is told of each number of rows that is lost.
+    there twice. Rows that the table cannot hold are dropped alone. `dropped` is told how many rows are lost.
     """
 
     def __init__(self, conninfo: SecretStr, ring: Ring, dropped: Callable[[int], object]) -> None:

@@ -25,6 +25,7 @@ pytest_plugins = [
     "tests.support.soak",
     "tests.support.page",
     "tests.support.chromium",
+    "tests.support.served_process",
 ]
 
 
@@ -47,6 +48,7 @@ _TOGETHER = {
     "test_recommender": "MLflow",
     "test_promote": "MLflow",
     "test_events": "MLflow",
+    "test_serve_": "MLflow",
 }
 
 

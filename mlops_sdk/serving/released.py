@@ -12,7 +12,6 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -28,12 +27,10 @@ from mlops_sdk.serving.canary_api import WIRE_TEST
 from mlops_sdk.serving.hot_path import HotPath, Limits
 from mlops_sdk.serving.metrics import ServiceMetrics
 from mlops_sdk.serving.models import models_header
-from mlops_sdk.serving.predictions import Prediction
-from mlops_sdk.serving.service import Service, service_of
+from mlops_sdk.serving.service import service_of
 from mlops_sdk.serving.slot_metrics import LaneStats, SlotMetrics
 from mlops_sdk.serving.slots import SlotName, Slots, Snapshot
 from mlops_sdk.serving.standard_api import metadata
-from mlops_sdk.serving.taps import ServedTick
 
 # The pointer's own reader keeps what it read for a second; a look twice a second keeps answers' slots that young.
 LOOK_EVERY_S = 0.5
@@ -72,7 +69,7 @@ class ReleasedServer:
         self._slot: SlotName = "next"
         self.hot_path = HotPath(
             metrics=_ReleaseMetrics(service.metrics),
-            taps=[_Logged(service, self._key)],
+            taps=[service.predictions],
             executor=self._executor,
             headers_of=self._headers,
             limits=Limits(),
@@ -218,30 +215,3 @@ class _ReleaseStats(LaneStats):
         super().answered(code, seconds)
         for each in seconds:
             self._service.answered(code, each)
-
-
-class _Logged:
-    """Puts every answer into the service's prediction log."""
-
-    def __init__(self, service: Service, key: str) -> None:
-        self._service = service
-        self._pin = service.settings.models[key]
-
-    def took(self, tick: ServedTick) -> None:
-        """Queue a prediction a request."""
-        at, first = datetime.fromtimestamp(tick.at, UTC), 0
-        for request in tick.requests:
-            last = first + request.rows
-            self._service.predictions.add(
-                Prediction(
-                    at=at,
-                    request_id=request.request_id,
-                    entity=request.entity,
-                    slot=tick.slot,
-                    model=self._pin.name,
-                    model_version=self._pin.version,
-                    input=tick.matrix[first:last].tolist(),
-                    output=tick.answers[first:last].tolist(),
-                )
-            )
-            first = last

@@ -1,4 +1,4 @@
-"""Many connections that ask a server all the time, in one event loop: for load in tests, where a client library is slow."""
+"""Many connections that ask a server all the time, in one event loop: client libraries are too slow for load."""
 
 import asyncio
 from collections.abc import Callable, Iterator

@@ -125,4 +125,4 @@ def coherent(answer: httpx.Response) -> dict[str, Any]:
     return {**body, "version": version}
 
 
-__all__ = ["ADMIN", "ROWS", "ServeProcess", "coherent", "iris_registry", "serve_process"]
+__all__ = ["ADMIN", "ANSWERS", "ROWS", "ServeProcess", "coherent", "iris_registry", "serve_process"]

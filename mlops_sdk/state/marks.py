@@ -18,20 +18,18 @@ def marks_of(effects: Forked | Shared, *, rederive: Rederive | None = None) -> F
     itself: give it as `rederive`, of the same source. Raises InputError without it, and for a table whose writers
     move with their entity, because a mark has none.
     """
-    table = effects.table
-    marks = marks_table(f"{table.name}_marks", table.metadata)
-    if isinstance(effects, Shared):
-        return Shared(marks)
-    if isinstance(effects.writer, Entity):
+    table, policy = effects.table, effects.policy if isinstance(effects, Forked) else None
+    if isinstance(effects, Forked) and isinstance(effects.writer, Entity):
         raise InputError(
             f"table {table.name} has a writer for each {effects.writer.column}, its marks would have none",
             remedy='declare the table with writer="current"',
         )
-    if not isinstance(effects.policy, Rederive):
-        return dataclasses.replace(effects, table=marks)
-    if rederive is None or rederive.source != effects.policy.source:
+    if isinstance(policy, Rederive) and (rederive is None or rederive.source != policy.source):
         raise InputError(
-            f"table {table.name} is rederived from {effects.policy.source}, and nothing says how its marks are",
-            remedy=f'give marks_of(..., rederive=Rederive("{effects.policy.source}", "INSERT INTO ... marks"))',
+            f"table {table.name} is rederived from {policy.source}, and nothing says how its marks are",
+            remedy=f'give marks_of(..., rederive=Rederive("{policy.source}", "INSERT INTO {table.name}_marks ..."))',
         )
-    return dataclasses.replace(effects, table=marks, policy=rederive)
+    marks = marks_table(f"{table.name}_marks", table.metadata)
+    if isinstance(effects, Shared):
+        return Shared(marks)
+    return dataclasses.replace(effects, table=marks, policy=rederive or effects.policy)

@@ -44,34 +44,40 @@ class Envelope(Value):
     ordering_key: str | None = Field(default=None, pattern=r"^[\x21-\x7e]{1,200}$")
 
 
-def encode(message: Envelope) -> bytes:
-    """The wire form. Raises InputError for what is too large or cannot be written for every transport."""
-    where = f"message {message.id} ({message.kind})"
-    document: dict[str, Any] = {
-        "schema": SCHEMA,
-        "id": str(message.id),
-        "kind": message.kind,
-        "run_date": message.run_date.isoformat() if message.run_date else None,
-        "payload": message.payload,
-        "release": message.release,
-        "trace": message.trace,
-        "ordering_key": message.ordering_key,
-    }
+def encode(message: Envelope, *, release: str | None = None, trace: str | None = None) -> bytes:
+    """The wire form; `release` and `trace` stand in where the message names none.
+
+    Raises InputError for what is too large or cannot be written for every transport.
+    """
     try:
-        body = orjson.dumps(document)
+        payload = orjson.dumps(message.payload)
+        body = orjson.dumps(
+            {
+                "schema": SCHEMA,
+                "id": message.id,
+                "kind": message.kind,
+                "run_date": message.run_date,
+                "payload": orjson.Fragment(payload),
+                "release": message.release or release,
+                "trace": message.trace or trace,
+                "ordering_key": message.ordering_key,
+            }
+        )
     except (TypeError, RecursionError) as error:
-        raise InputError(f"the payload cannot be written as JSON: {error}", where=where) from error
+        raise InputError(f"the payload cannot be written as JSON: {error}", where=_name(message)) from error
     if len(body) > MAX_BYTES:
         raise InputError(
             f"{len(body)} bytes, the limit is {MAX_BYTES}",
-            where=where,
+            where=_name(message),
             remedy="put the data where the consumer can read them, and send their address",
         )
-    if b"\\u0000" in body and any("\x00" in text for text in _texts(document)):
-        raise InputError("the payload holds a NUL character, which Postgres cannot keep", where=where)
-    if b"null" in body and _has_nan(document):
+    if b"\\u0000" in payload and any("\x00" in text for text in _texts(message.payload)):
         raise InputError(
-            "the payload holds a number that JSON has no form for (NaN or infinity)", where=where
+            "the payload holds a NUL character, which Postgres cannot keep", where=_name(message)
+        )
+    if b"null" in payload and _has_nan(message.payload):
+        raise InputError(
+            "the payload holds a number that JSON has no form for (NaN or infinity)", where=_name(message)
         )
     return body
 
@@ -93,6 +99,10 @@ def decode(body: bytes, *, attempt: int) -> Envelope:
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
         raise MalformedError(f"malformed: `{'.'.join(map(str, fault['loc']))}`: {fault['msg']}") from None
+
+
+def _name(message: Envelope) -> str:
+    return f"message {message.id} ({message.kind})"
 
 
 def _typed(document: Mapping[str, Any]) -> dict[str, Any]:

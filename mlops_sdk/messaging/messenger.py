@@ -33,7 +33,12 @@ class Messenger:
         names the effect.
         """
         trace = current_trace()
-        self.transport.publish([_outgoing(message, self._release, trace) for message in messages])
+        self.transport.publish(
+            [
+                Outgoing(encode(message, release=self._release, trace=trace), message.ordering_key)
+                for message in messages
+            ]
+        )
 
     def consume(
         self,
@@ -94,13 +99,6 @@ def current_trace() -> str | None:
     if not span.is_valid:
         return None
     return f"00-{span.trace_id:032x}-{span.span_id:016x}-{int(span.trace_flags):02x}"
-
-
-def _outgoing(message: Envelope, release: str | None, trace: str | None) -> Outgoing:
-    named = message.model_copy(
-        update={"release": message.release or release, "trace": message.trace or trace}
-    )
-    return Outgoing(encode(named), named.ordering_key)
 
 
 __all__ = ["Messenger", "current_trace"]

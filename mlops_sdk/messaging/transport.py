@@ -54,7 +54,10 @@ class DeadLetter:
 class Transport(Protocol):
     """One queue with its dead letters. May be used by several threads at once."""
 
-    queue: str
+    @property
+    def queue(self) -> str:
+        """The queue's name."""
+        ...
 
     def publish(self, messages: Sequence[Outgoing]) -> None:
         """Keep all messages durably, in this order, before returning. After an error some may be kept."""

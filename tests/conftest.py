@@ -12,6 +12,8 @@ settings.load_profile("tests")
 
 pytest_plugins = [
     "tests.support.postgres",
+    "tests.support.pubsub",
+    "tests.support.queues",
     "tests.support.environment",
     "tests.support.asked",
     "tests.support.supervisor",

@@ -18,6 +18,7 @@ _TITLES = {
     "state": "Releases' tables in Postgres",
     "release": "Releases",
     "serving": "The model server",
+    "pipelines": "Messages and pipelines",
 }
 
 

@@ -20,7 +20,7 @@ def main() -> None:
     command = [str(uv), "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes"]
     command += ["--no-emit-index-url", "--no-header", "--no-annotate"]
     for inputs, output in (
-        (["--group", "dev", "pyproject.toml"], "requirements/lock.txt"),
+        (["--all-extras", "--group", "dev", "pyproject.toml"], "requirements/lock.txt"),
         *(([f"requirements/{name}.in"], f"requirements/{name}.txt") for name in _OTHERS),
     ):
         code = subprocess.run([*command, *inputs, "-o", output], cwd=ROOT, check=False).returncode

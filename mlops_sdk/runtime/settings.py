@@ -123,6 +123,7 @@ class EnvironmentSettings(_Settings):
     source_url: SecretStr
     pubsub_project: str | None = None
     router_url: str
+    service_host: str | None = None
     model_cache: Path
 
 

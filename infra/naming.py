@@ -17,6 +17,32 @@ LOOPBACK = "127.0.0.1"
 WORK_POOL = "mlops"
 EVENTS_QUEUE = "mlops_events"
 
+# On a cluster: names of Services, which are host names too, and their ports.
+POSTGRES, POSTGRES_PORT = "postgres", 5432
+RELAY = "relay"
+MLFLOW, MLFLOW_PORT = "mlflow", 5000
+PREFECT, PREFECT_PORT = "prefect", 4200
+PREFECT_WORKER = "prefect-worker"
+FLOW_RUN = "flow-run"
+AGENT, AGENT_PORT = "agent", 8080
+INVOKER, INVOKER_PORT = "invoker", 8080
+GATEWAY, ROUTE, LISTENER = "gateway", "route", "http"
+SERVICE_PORT = 8000
+
+EVENTS, JOBS = EVENTS_QUEUE, "mlops_jobs"
+QUEUES = (EVENTS, JOBS)
+"""The queues of an environment; each has one of dead letters, `QUEUE_dead`."""
+
+# In an image: the project's code, and the two folders that a pod can write to.
+CODE = "/app"
+SCRATCH = "/tmp"  # noqa: S108 - a volume of the pod's own
+DATA = "/var/lib/mlops"
+
+
+def namespace(app: str, environment: str) -> str:
+    """The namespace of an environment that is given none."""
+    return f"{app.replace('_', '-')}-{environment}"[:63].rstrip("-")
+
 
 def work_pool(app: str, environment: str) -> str:
     """Name of the environment's work pool on a Prefect server that others use too."""
@@ -55,6 +81,22 @@ def release_name(section: ReleaseSection) -> str:
     return f"release-{short(section.digest)}"
 
 
+def image(repository: str, target: str, commit: str, digest: str | None = None) -> str:
+    """The image that was built of a commit for a target of the Dockerfile, by its digest where it is known."""
+    name = f"{repository.rstrip('/')}/{target}"
+    return f"{name}@{digest}" if digest else f"{name}:{commit}"
+
+
+def layer_name(section: ReleaseSection) -> str:
+    """Name of the release layer of variables: of its `.env` file, its ConfigMap and its Secret."""
+    return f"release-{short(section.digest)}"
+
+
+def state_name(section: ReleaseSection) -> str:
+    """Name of the Job that cuts the release's state."""
+    return f"state-{short(section.digest)}"
+
+
 def service_name(section: ReleaseSection) -> str:
     """Name of the supervised program of a release's service."""
     return programs.service_name(section.digest)
@@ -73,3 +115,12 @@ def checkout(project: Project, section: ReleaseSection) -> Path:
 def python(project: Project, section: ReleaseSection) -> Path:
     """The Python of a release's dependency environment."""
     return project.root / section.environment / "bin" / "python"
+
+
+def account_id(app: str, environment: str, part: str) -> str:
+    """Id of a part's service account of Google Cloud: at most 30 characters of a-z, 0-9 and -."""
+    whole = f"{app.replace('_', '-')}-{environment}-{part}"
+    if len(whole) <= 30:
+        return whole
+    mark = hashlib.sha256(whole.encode()).hexdigest()[:6]
+    return f"{whole[: 30 - len(part) - 8].rstrip('-')}-{mark}-{part}"

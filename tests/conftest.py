@@ -12,6 +12,8 @@ settings.load_profile("tests")
 
 pytest_plugins = [
     "tests.support.postgres",
+    "tests.support.pubsub",
+    "tests.support.queues",
     "tests.support.environment",
     "tests.support.asked",
     "tests.support.supervisor",
@@ -25,6 +27,7 @@ pytest_plugins = [
     "tests.support.soak",
     "tests.support.page",
     "tests.support.chromium",
+    "tests.support.served_process",
 ]
 
 
@@ -47,6 +50,7 @@ _TOGETHER = {
     "test_recommender": "MLflow",
     "test_promote": "MLflow",
     "test_events": "MLflow",
+    "test_serve_": "MLflow",
 }
 
 

@@ -1,7 +1,7 @@
 """Renew the locks: every package with its hashes, no download address.
 
-`requirements/lock.txt` from `pyproject.toml`, and `requirements/sqlmesh.txt`, which only a bench uses, from
-`requirements/sqlmesh.in`.
+`requirements/lock.txt` from `pyproject.toml`; for benches `sqlmesh.txt`, `mlflow-serve.txt` and `mlserver.txt` there,
+and for tests `clients.txt`, from the `.in` beside each: environments of their own.
 """
 
 import subprocess
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mlops_sdk.platform.dependencies import ensure_uv
 
+_OTHERS = ("sqlmesh", "mlflow-serve", "mlserver", "clients")
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -19,8 +20,8 @@ def main() -> None:
     command = [str(uv), "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes"]
     command += ["--no-emit-index-url", "--no-header", "--no-annotate"]
     for inputs, output in (
-        (["--group", "dev", "pyproject.toml"], "requirements/lock.txt"),
-        (["requirements/sqlmesh.in"], "requirements/sqlmesh.txt"),
+        (["--all-extras", "--group", "dev", "pyproject.toml"], "requirements/lock.txt"),
+        *(([f"requirements/{name}.in"], f"requirements/{name}.txt") for name in _OTHERS),
     ):
         code = subprocess.run([*command, *inputs, "-o", output], cwd=ROOT, check=False).returncode
         if code:

@@ -148,7 +148,9 @@ class Tiny:
         if operation == "first deploy":
             self.reset()
             self._built = False
-            command = ["deploy", self.write_manifest(f"v0.0.{self.first}", derived=derived)]
+            # A tag of its own for each manifest, for the lock of an earlier one is still there.
+            tag = f"v0.0.{self.first - derived}"
+            command = ["deploy", self.write_manifest(tag, derived=derived)]
         elif operation == "deploy":
             self._have_three()
             if derived and not self._built:

@@ -23,6 +23,7 @@ class Wanted:
     workers: int
     allowed_models: tuple[str, ...]
     key_header: str
+    sticky_cookie: bool
     shadow_share: float
     public_schema: bool
 
@@ -44,6 +45,7 @@ def serve_model(wanted: Wanted, *, environ: Mapping[str, str], report: Callable[
             app=found.app,
             allowed_models=wanted.allowed_models,
             key_header=wanted.key_header,
+            sticky_cookie=wanted.sticky_cookie,
             public_schema=wanted.public_schema,
             shadow_share=wanted.shadow_share,
             admin_token=token,

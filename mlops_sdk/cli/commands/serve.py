@@ -39,6 +39,12 @@ def serve(
             metavar="NAME",
         ),
     ] = "",
+    sticky_cookie: Annotated[
+        bool,
+        typer.Option(
+            "--sticky-cookie", help="Give who sends no key a cookie, so that they stay with a slot."
+        ),
+    ] = False,
     shadow_share: Annotated[
         float, typer.Option("--shadow-share", help="Share of requests that `next` sees too.", min=0, max=1)
     ] = 0.0,
@@ -63,6 +69,7 @@ def serve(
             workers=workers,
             allowed_models=tuple(allow_model or ()),
             key_header=key_header,
+            sticky_cookie=sticky_cookie,
             shadow_share=shadow_share,
             public_schema=public_schema,
         ),

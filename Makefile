@@ -7,7 +7,7 @@ TEST_PROCESSES ?= 2
 # Each of a platform's ten processes would otherwise compile the same 3,000 modules again at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup venv demo test test-fast test-slow soak kill-matrix lint bench bench-state bench-release bench-serving bench-pipelines soak-serving down clean lock
+.PHONY: help setup venv demo test test-fast test-slow soak kill-matrix lint bench bench-state bench-release bench-serving bench-pipelines soak-serving drift-table down clean lock
 
 help:
 	@echo "make setup      .venv from the lock, and the Pulumi engine"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench-serving  what a prediction costs over HTTP, beside mlflow models serve and MLServer; needs wrk; writes its part (20 minutes; BENCH=--quick)"
 	@echo "make soak-serving  the model server at full load for 10 minutes: memory, failures, swaps (SOAK_S=600)"
 	@echo "make bench-pipelines  what messages cost beside bare pgmq; writes its part (1 minute; BENCH=--quick)"
+	@echo "make drift-table  how often drift is found, and alarms without any; writes its part of docs/explanation/drift.md"
 	@echo "make down       stop everything that the environment 'local' runs"
 	@echo "make clean      down, then remove its data and the demo's locks"
 	@echo "make lock       renew requirements/lock.txt from pyproject.toml"
@@ -58,6 +59,9 @@ soak: setup
 # Goes on where it stopped: what was tried at this commit of the product is in kill-matrix.jsonl.
 kill-matrix: setup
 	.venv/bin/python -m pytest -s -m matrix $(if $(ONLY),-k every_point --only "$(ONLY)") tests/acceptance
+
+drift-table: setup
+	.venv/bin/python -m tools.drift_table
 
 bench: setup
 	.venv/bin/python -m tools.bench

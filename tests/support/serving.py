@@ -94,7 +94,7 @@ class Served:
 
     def client(self) -> httpx.Client:
         """A client of it."""
-        return httpx.Client(base_url=self.url, trust_env=False, timeout=30)
+        return httpx.Client(base_url=self.url, trust_env=False, timeout=120)
 
 
 def settings_of(folder: Path, **others: Any) -> ServerSettings:

@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 from infra import job_template
 from infra.components.gcp.cluster import kubeconfig
 from infra.naming import account_id
@@ -55,7 +53,8 @@ def test_each_queue_has_a_subscription_and_dead_letters_which_pubsub_itself_may_
 
 
 def test_the_queues_are_those_of_the_messenger() -> None:
-    topics = pytest.importorskip("mlops_sdk.messaging.pubsub_topics")
+    from mlops_sdk.messaging import pubsub_topics as topics
+
     made = declared("prd")
     for name in ("mlops_jobs", "mlops_jobs_dead"):
         ours = made.resources[f"subscription-{name}"]

@@ -5,20 +5,26 @@ pulumi_gcp. That Google would take it is not seen: see README.
 """
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
+import subprocess
+import sys
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from infra.naming import QUEUES
-from tests.support.gcp_program import GcpProgram
+from mlops_sdk.runtime.passwords import derive
+from tests.support.gcp_program import MASTER_KEY, ROOT, GcpProgram
+from tests.support.pubsub import PubSubServer
 from tests.support.sections import a_section, digest12
+
+pytestmark = pytest.mark.timeout(900)  # each step is a run of the engine over 200 resources
+PROJECT = "recommender-prd"
 
 FIRST, SECOND = a_section(1), a_section(2)
 
 
-def inputs_of_live(program: GcpProgram) -> str:
+def inputs_of(program: GcpProgram) -> str:
     """The registered inputs of all resources, secrets left out: they are encrypted anew by each update."""
 
     def shown(value: Any) -> Any:
@@ -33,119 +39,109 @@ def inputs_of_live(program: GcpProgram) -> str:
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> GcpProgram:
-    return GcpProgram(tmp_path_factory.mktemp("prd")).make()
+def program(tmp_path_factory: pytest.TempPathFactory, pubsub_server: PubSubServer) -> GcpProgram:
+    """One environment; the tests of this file are its life, in order."""
+    made = GcpProgram(tmp_path_factory.mktemp("prd"), {"PUBSUB_EMULATOR_HOST": pubsub_server.host}).make()
+    made.release(FIRST, SECOND, live=1)
+    return made
 
 
-def test_a_new_project_is_previewed_made_released_rolled_back_and_destroyed(program: GcpProgram) -> None:
-    """One life of an environment; in one test because each step begins where the last one ended."""
+def test_a_preview_names_what_would_be_made_and_makes_nothing(program: GcpProgram) -> None:
     planned = program.preview()
-    assert "error" not in planned
-    assert not (program.root / "cloud" / "apis").exists(), "a preview changes nothing"
-
-    program.release(FIRST, live=1)
-    program.up()
-    made = program.resources()
-    assert f"service-{digest12(1)}-deployment" in {name.rpartition("::")[2] for name in made}
-    kubeconfig = next(one for name, one in made.items() if name.endswith("::cluster"))["inputs"]["kubeconfig"]
-    assert "gke-recommender-prd.europe-west1.gke.goog" in json.dumps(kubeconfig)
-    program.preview("--expect-no-changes")
-
-    program.release(FIRST, SECOND, live=1)
-    program.up()
-    before = inputs_of_live(program)
-    program.release(FIRST, SECOND, live=2)
-    assert "live" in program.preview("--diff")
-    program.up()
-    assert inputs_of_live(program) != before
-    program.release(FIRST, SECOND, live=1)
-    program.up()
-    assert inputs_of_live(program) == before
-    program.preview("--expect-no-changes")
-
-    said = program.destroy(fails=True)
-    assert "protected" in said
-    program.set(deletionProtection=False)
-    program.up()
-    program.destroy()
-    assert set(program.resources()) <= {"pulumi:pulumi:Stack::mlops-sdk-prd"}
+    assert "gcp:container:Cluster" in planned
+    assert f"service-{digest12(1)}-deployment" in planned
+    assert not (program.root / "cloud" / "apis").exists()
 
 
-def test_no_secret_of_the_stack_is_in_its_state_or_its_file(program: GcpProgram) -> None:
-    texts = [path.read_text(errors="replace") for path in (program.root / "state").rglob("*.json*")]
-    texts.append(program.config_file.read_text())
-    assert texts
-    assert not [text for text in texts if "A" * 43 in text]
+def test_a_misspelled_property_is_found_at_preview(program: GcpProgram) -> None:
+    artifacts = program.root / "infra" / "components" / "gcp" / "artifacts.py"
+    text = artifacts.read_text(encoding="utf-8")
+    artifacts.write_text(text.replace("daysSinceNoncurrentTime", "daysSinceNoncurentTime"), encoding="utf-8")
+    try:
+        said = program.preview(fails=True)
+    finally:
+        artifacts.write_text(text, encoding="utf-8")
+    assert "has no property 'daysSinceNoncurentTime'" in said
 
 
-def test_an_api_that_cannot_be_enabled_is_told_and_a_rerun_mends_what_was_half_made(tmp_path: Path) -> None:
-    program = GcpProgram(tmp_path).make()
+def test_a_region_that_there_is_not_is_told_with_its_key(program: GcpProgram) -> None:
+    program.set(region="europe")
+    said = program.preview(fails=True)
+    assert "mlops-sdk:region" in said
+    assert "stack config of prd" in said
+    assert "Traceback" not in said
+
+
+def test_what_google_refuses_is_told_in_its_words_and_nothing_half_made_stays_in_the_way(
+    program: GcpProgram,
+) -> None:
+    program.set(region="europe-west99")
     program.refuse("sqladmin")
     said = program.up(fails=True)
     assert "Billing must be enabled for activation of service 'sqladmin.googleapis.com'" in said
     assert not [name for name in program.resources() if "DatabaseInstance" in name]
     program.refuse()
-    program.up()
-    assert [
-        name for name in program.resources() if name.endswith("::database") and "DatabaseInstance" in name
-    ]
-
-
-def test_a_region_that_there_is_not_is_told_and_mended_by_another(tmp_path: Path) -> None:
-    program = GcpProgram(tmp_path).make()
-    program.set(region="europe-west99")
     assert "Unknown region" in program.up(fails=True)
-    program.set(region="europe")
-    said = program.preview(fails=True)
-    assert "mlops-sdk:region" in said
-    assert "Traceback" not in said
-    program.set(region="europe-west4")
+    program.set(region="europe-west1")
+
+
+def test_the_environment_is_made(program: GcpProgram) -> None:
     program.up()
+    made = program.resources()
+    names = {name.rpartition("::")[2] for name in made}
+    assert {f"service-{digest12(1)}-deployment", f"service-{digest12(2)}-deployment"} <= names
+    cluster = next(one for name, one in made.items() if name == "pulumi:providers:kubernetes::cluster")
+    assert "gke-recommender-prd.europe-west1.gke.goog" in json.dumps(cluster["inputs"]["kubeconfig"])
+
+
+def test_a_second_preview_is_empty(program: GcpProgram) -> None:
     program.preview("--expect-no-changes")
 
 
-def test_a_misspelled_property_is_found_at_preview(tmp_path: Path) -> None:
-    program = GcpProgram(tmp_path).make()
-    artifacts = program.root / "infra" / "components" / "gcp" / "artifacts.py"
-    text = artifacts.read_text(encoding="utf-8")
-    artifacts.write_text(
-        text.replace('"daysSinceNoncurrentTime"', '"daysSinceNoncurentTime"'), encoding="utf-8"
-    )
-    said = program.preview(fails=True)
-    assert "daysSinceNoncurentTime" in said
-
-
-@pytest.fixture
-def queues(tmp_path: Path, pubsub_server: Any) -> Iterator[GcpProgram]:
-    yield GcpProgram(tmp_path, {"PUBSUB_EMULATOR_HOST": pubsub_server.host}).make()
-
-
-def test_its_topics_and_subscriptions_work_in_googles_own_server(
-    queues: GcpProgram, pubsub_server: Any
-) -> None:
-    import grpc
-    from google.pubsub_v1 import PublisherClient, SubscriberClient
-    from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
-    from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
-
-    queues.up()
-    channel = grpc.insecure_channel(pubsub_server.host)
-    publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
-    subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
-    project = "projects/recommender-prd"
-    names = {topic.name for topic in publisher.list_topics(request={"project": project})}
-    wanted = {*QUEUES, *(f"{queue}_dead" for queue in QUEUES)}
-    assert names == {f"{project}/topics/{name}" for name in wanted}
+def test_its_queues_work_in_googles_own_server(program: GcpProgram, pubsub_server: PubSubServer) -> None:
+    found = queues_of(pubsub_server, "publish")
+    assert set(found) == {*QUEUES, *(f"{queue}_dead" for queue in QUEUES)}
     for queue in QUEUES:
-        message = {"data": queue.encode(), "ordering_key": "one"}
-        publisher.publish(request={"topic": f"{project}/topics/{queue}", "messages": [message]})
-        subscription = f"{project}/subscriptions/{queue}"
-        answer = subscriber.pull(request={"subscription": subscription, "max_messages": 1}, timeout=20)
-        assert [one.message.data for one in answer.received_messages] == [queue.encode()]
-        found = subscriber.get_subscription(request={"subscription": subscription})
-        assert found.dead_letter_policy.dead_letter_topic == f"{project}/topics/{queue}_dead"
-    queues.set(deletionProtection=False)
-    queues.up()
-    queues.destroy()
-    assert not list(publisher.list_topics(request={"project": project}))
-    channel.close()
+        assert found[queue] == {"got": queue, "dead": f"projects/{PROJECT}/topics/{queue}_dead"}
+
+
+def test_a_rollback_gives_the_first_inputs_byte_for_byte(program: GcpProgram) -> None:
+    before = inputs_of(program)
+    program.release(FIRST, SECOND, live=2)
+    program.up()
+    assert inputs_of(program) != before
+    program.release(FIRST, SECOND, live=1)
+    program.up()
+    assert inputs_of(program) == before
+
+
+def test_no_secret_of_the_stack_is_in_its_state_or_its_file(program: GcpProgram) -> None:
+    texts = [path.read_text(errors="replace") for path in (program.root / "state").rglob("*.json*")]
+    texts.append(program.config_file.read_text())
+    passwords = [
+        derive(SecretStr(MASTER_KEY), role).get_secret_value() for role in ("postgres", "sdk", FIRST.role)
+    ]
+    assert not [secret for secret in (MASTER_KEY, *passwords) if any(secret in text for text in texts)]
+
+
+def test_production_is_destroyed_only_when_its_protection_is_taken_away(
+    program: GcpProgram, pubsub_server: PubSubServer
+) -> None:
+    assert "protected" in program.destroy(fails=True)
+    program.set(deletionProtection=False)
+    program.up()
+    program.destroy()
+    assert set(program.resources()) <= {"pulumi:pulumi:Stack::mlops-sdk-prd"}
+    assert queues_of(pubsub_server, "list") == {}
+
+
+def queues_of(server: PubSubServer, what: str) -> dict[str, dict[str, str]]:
+    """The queues of the server by name; `publish` sends each a message first and says what its subscription got.
+
+    In a process of its own: Pulumi, which this one has imported, and Google each register `google.rpc.Status`.
+    """
+    command = [sys.executable, "-m", "tests.support.gcp_queues", server.host, PROJECT, what]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, dict[str, str]] = json.loads(done.stdout)
+    return found

@@ -24,6 +24,7 @@ PLUGINS = {
     "mlops": STANDINS / "echo" / "mlops",
 }
 PASSPHRASE = "for tests"
+MASTER_KEY = "A" * 43
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class GcpProgram:
         stack.pop("secretsprovider")
         self._write(self.config_file, stack)
         self.run("stack", "init", "prd")
-        self.run("config", "set", "--stack", "prd", "--secret", "mlops-sdk:masterKey", "A" * 43)
+        self.run("config", "set", "--stack", "prd", "--secret", "mlops-sdk:masterKey", MASTER_KEY)
         return self
 
     @property
@@ -99,7 +100,7 @@ class GcpProgram:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=600,
             check=False,
         )
         output = done.stdout + done.stderr

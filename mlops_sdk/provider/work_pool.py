@@ -40,12 +40,7 @@ class WorkPoolHandler(Handler):
 
     def apply(self, env: Environment, inputs: Plain, old: Plain | None) -> None:
         del env, old
-        template = job_template(inputs)
-        body = {"name": inputs["pool"], "type": "process", "base_job_template": template}
-        status, answer = _call(inputs, "POST", "work_pools/", body, also=(409,))
-        if status == 409:
-            _call(inputs, "PATCH", f"work_pools/{inputs['pool']}", {"base_job_template": template})
-        del answer
+        put_pool(str(inputs["apiUrl"]), str(inputs["pool"]), "process", job_template(inputs))
 
     def read(self, env: Environment, inputs: Plain) -> Plain | None:
         del env
@@ -56,6 +51,15 @@ class WorkPoolHandler(Handler):
         if env.leaving.is_set():
             return  # the server goes, its data stay
         _call(inputs, "DELETE", f"work_pools/{inputs['pool']}", also=(404,))
+
+
+def put_pool(api_url: str, pool: str, kind: str, template: dict[str, Any]) -> None:
+    """Make the pool of Prefect's type `kind`, or give it the template. Raises UnreachableError, MlopsError."""
+    inputs = {"apiUrl": api_url}
+    body = {"name": pool, "type": kind, "base_job_template": template}
+    status, _ = _call(inputs, "POST", "work_pools/", body, also=(409,))
+    if status == 409:
+        _call(inputs, "PATCH", f"work_pools/{pool}", {"base_job_template": template})
 
 
 def job_template(inputs: Plain) -> dict[str, Any]:

@@ -49,7 +49,13 @@ _BOTH: tuple[Layer, ...] = ("release", "build")
 
 KEYS: tuple[Key, ...] = (
     Key("MLOPS_ENVIRONMENT", ("environment",), "text", "name of the environment", _UP),
-    Key("MLOPS_KIND", ("environment",), "text", "kind of the environment: `local`", _CONFIG),
+    Key(
+        "MLOPS_KIND",
+        ("environment",),
+        "text",
+        "kind of the environment: `local`, `kubernetes` or `gcp`",
+        _CONFIG,
+    ),
     Key("MLOPS_APP", ("environment",), "text", "the project's app", "`[tool.mlops] app` of pyproject.toml"),
     Key("MLOPS_PROJECT_ROOT", ("environment",), "path", "folder of the project on this machine", _UP),
     Key("MLFLOW_TRACKING_URI", ("environment",), "url", "MLflow: tracking and model registry", _UP),
@@ -74,6 +80,14 @@ KEYS: tuple[Key, ...] = (
         secret=True,
     ),
     Key("MLOPS_ROUTER_URL", ("environment",), "url", "the router: where users' requests arrive", _UP),
+    Key(
+        "MLOPS_SERVICE_HOST",
+        ("environment",),
+        "text",
+        "address that a service listens on; absent: 127.0.0.1",
+        _UP,
+        required=False,
+    ),
     Key("MLOPS_MODEL_CACHE", ("environment",), "path", "folder of downloaded models", _UP),
     Key(
         "MLOPS_OPERATOR_URL",
@@ -113,7 +127,7 @@ KEYS: tuple[Key, ...] = (
         _LOCK,
         required=False,
     ),
-    Key("MLOPS_SERVICE_PORT", ("release",), "integer", "port of the service on 127.0.0.1", _BINDING),
+    Key("MLOPS_SERVICE_PORT", ("release",), "integer", "port of the service", _BINDING),
     Key(
         "MLOPS_STATE",
         _BOTH,

@@ -122,6 +122,7 @@ class EnvironmentSettings(_Settings):
     database_name: str
     source_url: SecretStr
     router_url: str
+    service_host: str | None = None
     model_cache: Path
 
 

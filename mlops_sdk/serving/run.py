@@ -1,7 +1,7 @@
 """`python -m mlops_sdk.serving.run`: the service of the release whose variables the process has.
 
 Imports MLOPS_SERVICE from the working directory, which is the release's checkout, and serves it on
-127.0.0.1:MLOPS_SERVICE_PORT. SIGTERM ends it gracefully: requests in flight are answered.
+MLOPS_SERVICE_HOST:MLOPS_SERVICE_PORT. SIGTERM ends it gracefully: requests in flight are answered.
 """
 
 import importlib
@@ -44,7 +44,7 @@ def serve(settings: ServiceSettings) -> None:
     application = import_service(settings.service)(settings)
     config = uvicorn.Config(
         application,
-        host="127.0.0.1",
+        host=settings.service_host or "127.0.0.1",
         port=settings.service_port,
         access_log=False,
         server_header=False,

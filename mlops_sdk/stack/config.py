@@ -31,7 +31,8 @@ class Basis(Value):
 class ReleaseSection(Value):
     """What the program needs of one release in one environment. Holds no secret.
 
-    `environment` is the folder of the release's dependency environment, relative to the project's folder.
+    `environment` is the folder of the release's dependency environment, relative to the project's folder; `images` are
+    digests by target of the Dockerfile.
     """
 
     release: str
@@ -44,6 +45,7 @@ class ReleaseSection(Value):
     service_port: int
     service: str | None = None
     state: str | None = None
+    images: dict[str, str] = Field(default_factory=dict)
     models: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
 
@@ -70,6 +72,7 @@ def section(lock: Lock, binding: Binding, *, environment: PurePath) -> ReleaseSe
         service_port=binding.service_port,
         service=lock.service,
         state=lock.state.entry if lock.state else None,
+        images=dict(lock.images),
         models=models,
         parameters=lock.parameters,
     )

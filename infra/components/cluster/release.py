@@ -1,0 +1,78 @@
+"""One release in an environment on a cluster: its variables, its state, its service. All named by its digest."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from infra import manifests, naming, variables
+from infra.cluster import ClusterSettings
+from infra.components.cluster import parts
+from infra.components.cluster.job import Job, JobArgs
+from infra.components.cluster.layer import Layer, LayerArgs
+from infra.components.cluster.model_service import ModelService, ModelServiceArgs
+from infra.manifests import Container, Size
+from mlops_sdk.stack.config import ReleaseSection
+
+
+@dataclass(frozen=True)
+class ReleaseArgs:
+    """`environment` is the platform's layer, whose change starts the service anew."""
+
+    settings: ClusterSettings[Any]
+    section: ReleaseSection
+    environment: Layer
+
+
+class Release(pulumi.ComponentResource):
+    """A release that exists here, live or not: a pure function of its section and the platform's settings.
+
+    Deleting it leaves its tables: only the janitor drops what nobody needs.
+    """
+
+    def __init__(self, args: ReleaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        settings, section = args.settings, args.section
+        super().__init__("mlops-sdk:cluster:Release", naming.release_name(section), None, opts)
+        layer = Layer(
+            naming.layer_name(section),
+            LayerArgs(
+                settings,
+                shown=variables.shown(lambda key: variables.release(settings, section, key)),
+                secrets=variables.secrets(
+                    lambda key: variables.release(settings, section, key), settings.master_key
+                ),
+                section=section,
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
+        state = Job(
+            naming.state_name(section),
+            JobArgs(settings, state_job(settings, section), component="state", section=section),
+            pulumi.ResourceOptions(parent=self, depends_on=[layer]),
+        )
+        if section.service is not None:
+            ModelService(
+                naming.service_name(section),
+                ModelServiceArgs(
+                    settings,
+                    section,
+                    triggers={
+                        "mlops.dev/environment-layer": args.environment.digest,
+                        "mlops.dev/release-layer": layer.digest,
+                    },
+                ),
+                pulumi.ResourceOptions(parent=self, depends_on=[state]),
+            )
+        self.register_outputs({})
+
+
+def state_job(settings: ClusterSettings[Any], section: ReleaseSection) -> Container:
+    """What cuts the release's pg_schema, in the release's own image: a function of the release alone. Pure."""
+    return Container(
+        name="state",
+        image=settings.image("job", section),
+        command=manifests.module("mlops_sdk.provider.job", "release-state"),
+        size=Size(cpu="50m", memory="256Mi"),
+        layers=(parts.ENVIRONMENT, naming.layer_name(section)),
+        secrets=(parts.OPERATOR,),
+    )

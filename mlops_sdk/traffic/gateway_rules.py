@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlops_sdk.traffic.buckets import BUCKET_HEADER, BUCKET_HIGH_HEADER, BUCKETS, SLOT_HEADER
+from mlops_sdk.release.buckets import BUCKET_HEADER, BUCKET_HIGH_HEADER, BUCKETS, SLOT_HEADER
 
 Rule = dict[str, Any]
 

@@ -10,7 +10,7 @@ import pytest
 
 from mlops_sdk.cluster.api import ApiServer
 from mlops_sdk.errors import DeadlineError, NotFoundError
-from mlops_sdk.traffic.buckets import bucket, bucket_headers
+from mlops_sdk.release.buckets import bucket, bucket_headers
 from mlops_sdk.traffic.gateway import GatewayTraffic
 from tests.support.cluster import RealCluster, deployment, gateway, route, service, until
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_sdk.traffic.buckets import BUCKETS, bucket_headers
+from mlops_sdk.release.buckets import BUCKETS, bucket_headers
 from mlops_sdk.traffic.gateway_rules import Split, rules_of, split_of
 
 _SHARES = st.integers(0, BUCKETS)

@@ -26,6 +26,7 @@ pytest_plugins = [
     "tests.support.page",
     "tests.support.chromium",
     "tests.support.cluster",
+    "tests.support.cluster_environment",
 ]
 
 

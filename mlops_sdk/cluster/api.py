@@ -97,7 +97,7 @@ class ApiServer:
     def replace(self, collection: str, document: Object) -> Object:
         """Write an object that was read before. Raises ConflictError where it has been changed since."""
         path = self._path(collection, document["metadata"]["name"])
-        answer: Object = self._call("PUT", path, document).json()
+        answer: Object = self._call("PUT", path, document, {"fieldManager": FIELD_MANAGER}).json()
         return answer
 
     def apply(self, collection: str, document: Object) -> Object:

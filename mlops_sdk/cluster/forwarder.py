@@ -4,13 +4,14 @@
 
 One process a machine and environment: who comes second uses what the first has begun, and it ends some seconds after
 the last one has. Each port is a `kubectl port-forward`, begun again when its pod went. It must not know what the ports
-are for: `targets.json` in FOLDER names them, `users/PID` who needs them.
+are for: `targets.json` in FOLDER names them, the files in `users` who needs them.
 """
 
 import contextlib
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -62,7 +63,8 @@ class Forwards:
             )
         users = self._folder / "users"
         users.mkdir(parents=True, exist_ok=True, mode=0o700)
-        mine = users / str(os.getpid())
+        # A process may open an environment more than once.
+        mine = users / f"{os.getpid()}-{secrets.token_hex(4)}"
         mine.touch()
         try:
             self.add(targets)
@@ -175,7 +177,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 def _is_used(users: Path) -> bool:
     alive = False
     for path in users.iterdir():
-        if psutil.pid_exists(int(path.name)):
+        if psutil.pid_exists(int(path.name.partition("-")[0])):
             alive = True
         else:
             path.unlink(missing_ok=True)

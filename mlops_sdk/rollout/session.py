@@ -3,6 +3,7 @@
 Opening a session reads files and connects to nothing; each collaborator connects when it is used.
 """
 
+import atexit
 import time
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -332,6 +333,14 @@ def registry_of(project: Project, environment: str) -> "Registry":
     if project.registry_uri:
         return Registry(project.registry_uri)
     folder = project.environment_folder(environment)
+    place = place_of(project, environment)
+    if place is not None:
+        from mlops_sdk.platform.reach import reach
+
+        # Whoever asks for the registry keeps it for the rest of the command.
+        stack = ExitStack()
+        atexit.register(stack.close)
+        stack.enter_context(reach(place))
     if not (folder / "env" / "environment.env").exists():
         raise NotFoundError(
             f"the project names no registry, and environment {environment} was never brought up",

@@ -19,6 +19,7 @@ Object = dict[str, Any]
 FIELD_MANAGER = "mlops-sdk"
 _TIMEOUT_S = 20.0
 _CONNECT_TIMEOUT_S = 5.0
+_STRANGE_FIELD = "field not declared in schema"
 
 _COLLECTIONS = {
     "configmaps": "/api/v1",
@@ -194,4 +195,6 @@ def _error(answer: httpx.Response, where: str) -> MlopsError:
             return ConflictError(message, where=where)
         case httpx.codes.BAD_REQUEST | httpx.codes.UNPROCESSABLE_ENTITY:
             return InputError(message, where=where)
+    if _STRANGE_FIELD in message:  # server-side apply answers 500 to it
+        return InputError(message, where=where)
     return MlopsError(message, where=where)

@@ -32,6 +32,9 @@ _START_S = 30.0
 _END_S = 5.0
 _AGAIN_S = 1.0
 
+_OUTLIVING: list[subprocess.Popen[bytes]] = []
+"""Forwarders that this process began, and that may go on after it: others may need them by then."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -100,12 +103,14 @@ class Forwards:
         _replace(self._folder / "cluster.json", json.dumps(arguments))
         with (self._folder / "forwarder.log").open("ab") as log:
             # A second one finds the lock taken and ends at once.
-            subprocess.Popen(
-                [sys.executable, "-P", "-m", "mlops_sdk.cluster.forwarder", str(self._folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+            _OUTLIVING.append(
+                subprocess.Popen(
+                    [sys.executable, "-P", "-m", "mlops_sdk.cluster.forwarder", str(self._folder)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
             )
 
     def _last_words(self, service: str) -> str:

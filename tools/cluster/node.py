@@ -250,6 +250,8 @@ class Node:
     def _await_node(self) -> None:
         def is_ready() -> bool:
             answer = self._ask(f"/api/v1/nodes/{NODE_NAME}")
+            if answer.status_code != 200:
+                return False  # the kubelet has not registered it yet
             conditions = answer.json().get("status", {}).get("conditions", [])
             return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 

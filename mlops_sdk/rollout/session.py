@@ -31,6 +31,7 @@ from mlops_sdk.traffic.port import TrafficPort
 from mlops_sdk.traffic.router_files import FileTraffic
 
 if TYPE_CHECKING:
+    from mlops_sdk.platform.inside import Inside
     from mlops_sdk.platform.reach import Place, Reach
     from mlops_sdk.registry.client import Registry
 
@@ -59,7 +60,7 @@ class Session:
     stack: Stack
     traffic: TrafficPort
     report: Report
-    reach: "Reach | None" = None
+    reach: "Reach | Inside | None" = None
 
     @property
     def folder(self) -> Path:
@@ -243,6 +244,15 @@ def open_session(project: Project, environment: str, report: Report = silent) ->
     the shell's variables are those of another one.
     """
     project.check_environment(environment)
+    from mlops_sdk.platform.inside import inside, is_inside
+
+    if is_inside(environment):
+        with inside() as here:
+            operator = OperatorSettings.parse()
+            session = _wired(project, environment, report, traffic_of(operator, environment, here), here)
+            session.open_services()
+            yield session
+        return
     place = place_of(project, environment)
     if place is None:
         yield _session(
@@ -279,7 +289,7 @@ def place_of(project: Project, environment: str) -> "Place | None":
     )
 
 
-def traffic_of(operator: OperatorSettings, environment: str, reached: "Reach") -> TrafficPort:
+def traffic_of(operator: OperatorSettings, environment: str, reached: "Reach | Inside") -> TrafficPort:
     """Return the router of an environment on a cluster: its HTTPRoute, with services named by the ledger."""
     from mlops_sdk.platform.reach import service_name
     from mlops_sdk.traffic.gateway import GatewayTraffic
@@ -304,8 +314,25 @@ def _session(
             where=str(folder),
             remedy=f"run `mlops up {environment}`",
         )
-    operator = OperatorSettings.load(folder, "operator")
-    settings = EnvironmentSettings.load(folder, "environment")
+    return _wired(project, environment, report, traffic, reached)
+
+
+def _wired(
+    project: Project,
+    environment: str,
+    report: Report,
+    traffic: TrafficPort,
+    reached: "Reach | Inside | None",
+) -> Session:
+    """The variables of the process win over the files; a pod has no files."""
+    from mlops_sdk.platform.inside import Inside
+
+    if isinstance(reached, Inside):
+        operator, settings = OperatorSettings.parse(), EnvironmentSettings.parse()
+    else:
+        folder = project.environment_folder(environment)
+        operator = OperatorSettings.load(folder, "operator")
+        settings = EnvironmentSettings.load(folder, "environment")
     if settings.environment != environment:
         raise InputError(
             f"MLOPS_ENVIRONMENT of this shell is {settings.environment}, and its variables win over the files",

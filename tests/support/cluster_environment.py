@@ -3,7 +3,6 @@
 `mlops` is run as a person runs it. Pulumi's Kubernetes plugin is the stand-in of `tests/standins`.
 """
 
-import os
 import re
 import secrets
 import subprocess
@@ -15,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
-
 from mlops_sdk.cluster.api import ApiServer
 from tests.support.clone import Clone, make_clone
 from tests.support.cluster import RealCluster
 from tests.support.cluster_program import STANDIN
 from tools.clone import ROOT, git
 from tools.cluster.node import GATEWAY_CLASS
-from tools.cluster.project_images import build, checked_out, export
+from tools.cluster.project_images import REPOSITORY, build, checked_out, export, reference
 
 IMAGE_TARGETS = ("service", "job")
 
@@ -72,50 +69,50 @@ class ClusterEnvironment:
         return self.clone.json(*arguments)
 
 
-@pytest.fixture(scope="session")
-def project_images(real_cluster: RealCluster) -> dict[str, str]:
-    """This checkout's images by target, on the node. Packages are one layer, made once for each lock."""
-    if real_cluster.node is None:
-        given = dict(
-            pair.split("=", 1) for pair in os.environ.get("MLOPS_TEST_IMAGES", "").split(",") if pair
-        )
-        if set(given) < set(IMAGE_TARGETS):
-            pytest.skip("no images: set MLOPS_TEST_IMAGES=service=REF,job=REF for the given cluster")
-        return given
-    commit = git(ROOT, "rev-parse", "HEAD")
-    found: dict[str, str] = {}
+def project_images(root: Path, cluster: RealCluster) -> None:
+    """Build the images of a clone's commit and give them to the node, under the names that releases ask for.
+
+    Packages are one layer, made once for each lock. A given cluster must have the images already.
+    """
+    if cluster.node is None:
+        return
+    commit = git(root, "rev-parse", "HEAD")
     with tempfile.TemporaryDirectory(prefix="mlops-images-") as folder:
-        source = checked_out(ROOT, commit, Path(folder, "source"))
+        source = checked_out(root, commit, Path(folder, "source"))
         for target in IMAGE_TARGETS:
-            found[target] = build(source, commit, target, print)
-            real_cluster.node.import_image(export(found[target], Path(folder, "image.tar")))
-    return found
+            name = build(source, commit, target, print)
+            cluster.node.import_image(export(name, Path(folder, "image.tar")))
 
 
 @contextmanager
-def cluster_environment(
-    folder: Path, cluster: RealCluster, images: dict[str, str]
-) -> Iterator[ClusterEnvironment]:
+def cluster_environment(folder: Path, cluster: RealCluster) -> Iterator[ClusterEnvironment]:
     """A clone with an environment `stg` whose stack config names the cluster; destroyed at the end."""
     clone = make_clone(folder)
     made = ClusterEnvironment(clone, cluster, f"stg-{secrets.token_hex(3)}")
-    _configure(made, images)
+    configure(made)
+    project_images(clone.root, cluster)
     try:
         yield made
     finally:
         clone.shell_of("stg", "pulumi destroy --yes --skip-preview --stack stg --non-interactive")
 
 
-def _configure(made: ClusterEnvironment, images: dict[str, str]) -> None:
+def configure(made: ClusterEnvironment) -> None:
+    """The clone's project facts, its commit, and the stack config of `stg`."""
     root = made.clone.root
     project = root / "pyproject.toml"
     text = project.read_text(encoding="utf-8")
-    text = re.sub(r"(?m)^environments = .*", 'environments = ["stg", "prd"]', text)
+    facts = f'environments = ["stg", "prd"]\nimage_repository = "{REPOSITORY}"'
+    text = re.sub(r"(?m)^environments = .*", facts, text)
     project.write_text(text, encoding="utf-8")
     program = root / "Pulumi.yaml"
     text = program.read_text(encoding="utf-8")
     text = text.replace("  providers:\n", f"  providers:\n    - name: kubernetes\n      path: {STANDIN}\n")
     program.write_text(text, encoding="utf-8")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "-m", "A project with an environment on a cluster")
+    commit = git(root, "rev-parse", "HEAD")
+    images = {target: reference(target, commit) for target in IMAGE_TARGETS}
     (root / "stacks" / "Pulumi.stg.yaml").write_text(
         "config:\n"
         "  mlops-sdk:kind: kubernetes\n"
@@ -133,8 +130,6 @@ def _configure(made: ClusterEnvironment, images: dict[str, str]) -> None:
         "  mlops-sdk:backup: {schedule: '0 3 * * *', keepDays: 7, size: 1Gi}\n",
         encoding="utf-8",
     )
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "-m", "An environment on the node")
 
 
 def train(made: ClusterEnvironment) -> None:

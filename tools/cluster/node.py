@@ -11,6 +11,7 @@ import secrets
 import shutil
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -55,7 +56,15 @@ _STORAGE = {
     "provisioner": "kubernetes.io/host-path",
 }
 # What is ended first asks the next one for nothing; the API server and etcd outlive what writes to them.
-_STOP_ORDER = ("traefik", "kubelet", "kube-proxy", "coredns", "kube-scheduler", "kube-controller-manager")
+_STOP_ORDER = (
+    "traefik",
+    "kubelet",
+    "kube-proxy",
+    "coredns",
+    "volumes",
+    "kube-scheduler",
+    "kube-controller-manager",
+)
 _STOP_LAST = ("containerd", "kube-apiserver", "etcd")
 
 Report = Callable[[str], None]
@@ -182,6 +191,7 @@ class Node:
             "--cluster-cidr=10.244.0.0/16",
             "--enable-hostpath-provisioner=true",
         )
+        self._spawn("volumes", "-m", "tools.cluster.volumes", str(_VOLUMES), program=sys.executable)
         self._spawn(
             "kube-scheduler", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--secure-port=0"
         )
@@ -227,9 +237,7 @@ class Node:
     def _spawn(self, name: str, *arguments: str, program: str | None = None) -> None:
         command = [program or self.binaries.program(name), *arguments]
         with (self.state / "log" / f"{name}.log").open("ab") as log:
-            # Volumes are folders that the controller manager makes, and pods are not root. -1: as this process.
-            umask = 0 if name == "kube-controller-manager" else -1
-            child = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, umask=umask)
+            child = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         (self.state / "log" / f"{name}.pid").write_text(str(child.pid), encoding="utf-8")
 
     def _await(self, what: str, is_there: Callable[[], bool], name: str) -> None:

@@ -57,7 +57,14 @@ def export(
 ) -> Path:
     """Write an image of buildah's store as an OCI archive, under its own name or `name`; return the archive."""
     archive.unlink(missing_ok=True)
-    buildah("push", "--quiet", image, f"oci-archive:{archive}:{name or image}", environ=environ)
+    buildah(
+        "push",
+        "--quiet",
+        "--disable-compression",
+        image,
+        f"oci-archive:{archive}:{name or image}",
+        environ=environ,
+    )
     return archive
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlops_sdk.errors import MlopsError, PolicyError
+from mlops_sdk.platform.inside import is_inside
 from mlops_sdk.platform.ports import LOOPBACK, who_listens
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.agent.duties import all_duties, duty_named
@@ -38,8 +39,14 @@ def run_once(project: Project, environment: str, duty: str, report: Report = sil
             work.close()
 
 
+CLUSTER_PORT = 8080
+"""The agent's port in its pod."""
+
+
 def agent_port(project: Project, environment: str) -> int:
     """The port of the environment's agent. Raises PolicyError where stack config, of an earlier version, has none."""
+    if is_inside(environment):
+        return CLUSTER_PORT
     file = ConfigFile(project.root / "stacks", environment)
     port = config.ports_of(read_plain(file.path, environment)).get("agent")
     if port is None:

@@ -30,11 +30,22 @@ _CRASHES = (
     _BEGIN
     + """
 labels = {"app": "crasher"}
-k8s.apps.v1.Deployment("crasher",
+container = {
+    "name": "main",
+    "image": "docker.io/local/python:1",
+    "imagePullPolicy": "IfNotPresent",
+    "command": ["python3", "-c", "raise SystemExit('no model of that name')"],
+}
+k8s.apps.v1.Deployment(
+    "crasher",
     metadata={"name": "crasher", "annotations": {"pulumi.com/timeoutSeconds": "12"}},
-    spec={"minReadySeconds": 4, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {"containers": [{
-        "name": "main", "image": "docker.io/local/python:1", "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-c", "raise SystemExit('no model of that name')"]}]}}}, opts=opts)
+    spec={
+        "minReadySeconds": 4,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+    },
+    opts=opts,
+)
 """
 )
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from mlops_sdk.cluster.api import ApiServer
 from tests.support.clone import Clone, make_clone
 from tests.support.cluster import RealCluster
 from tests.support.cluster_program import STANDIN
-from tools.clone import ROOT, git
+from tools.clone import git
 from tools.cluster.node import GATEWAY_CLASS
 from tools.cluster.project_images import REPOSITORY, build, checked_out, export, reference
 

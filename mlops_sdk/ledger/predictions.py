@@ -8,9 +8,12 @@ from mlops_sdk.ledger.database import Connection
 
 @dataclass(frozen=True)
 class Answer:
-    """One logged prediction: which release gave it from which slot, by which model, and when."""
+    """One logged prediction: which release gave it from which slot, by which model, and when.
 
-    digest: str
+    `digest` is None where a model server answered that serves no release.
+    """
+
+    digest: str | None
     slot: str
     model: str
     model_version: int

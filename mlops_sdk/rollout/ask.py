@@ -247,10 +247,12 @@ def which_release(project: Project, environment: str, request_id: str) -> list[d
 
 
 def answer_row(answer: Answer, then: Moment, tags: Mapping[str, str]) -> dict[str, Any]:
-    """Return one row of `which-release`; `note` says so where the release had no weight then."""
-    share = share_of(then.weights, answer.digest)
-    release = tags.get(answer.digest, answer.digest)
+    """Return one row of `which-release`; `note` says so where the release had no weight then, or it was none."""
+    share = share_of(then.weights, answer.digest) if answer.digest else 0
+    release = tags.get(answer.digest, answer.digest) if answer.digest else None
     note = f"{release} had no traffic then: it was asked on its own port, or answered what came before a handover"
+    if release is None:
+        note = "a model server answered that serves no release"
     return {
         "at": _time(answer.at),
         "release": release,

@@ -21,7 +21,7 @@ from mlops_sdk.serving.database import create_pool
 from mlops_sdk.serving.metrics import ServiceMetrics
 from mlops_sdk.serving.models import LoadedModel, load_models
 from mlops_sdk.serving.pointer import SlotReader
-from mlops_sdk.serving.predictions import Prediction, PredictionLog
+from mlops_sdk.serving.prediction_log import Prediction, PredictionLog
 from mlops_sdk.serving.resend import Resender
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -40,7 +40,9 @@ class Service:
         self.slots = SlotReader(self.pool, environment=settings.environment, digest=settings.release_digest)
         self.resender = Resender(settings.router_url, metrics=self.metrics, refused=self.slots.forget)
         self.predictions = PredictionLog(
-            self.pool, release_digest=settings.release_digest, metrics=self.metrics
+            settings.database_conninfo(application_name=f"{settings.app} {settings.release} predictions"),
+            release_digest=settings.release_digest,
+            dropped=self.metrics.predictions_dropped.inc,
         )
         self.models: dict[str, LoadedModel] = {}
         self._loading = "models are being loaded"

@@ -75,6 +75,20 @@ def test_an_answer_of_a_release_without_weight_says_so(asked: Asked) -> None:
     assert set(names([live])) == documented("## which-release")
 
 
+def test_an_answer_of_a_model_server_that_serves_no_release_says_so(asked: Asked) -> None:
+    with asked.superuser() as conn:
+        conn.execute(
+            "INSERT INTO mlops.prediction_log (request_id, slot, model, model_version, input, output)"
+            " VALUES ('r3', 'next', 'iris', 2, '[]', '[]')"
+        )
+
+    (found,) = ask.which_release(asked.project, "local", "r3")
+
+    assert (found["release"], found["digest"], found["share"]) == (None, None, 0)
+    assert (found["model"], found["model_version"], found["slot"]) == ("iris", 2, "next")
+    assert found["note"] == "a model server answered that serves no release"
+
+
 def test_an_address_further_back_than_history_says_how_far_one_can_go(asked: Asked) -> None:
     with pytest.raises(NotFoundError, match=r"no live release 2 changes ago; local~1 is the first"):
         ask.at(asked.project, "local~2")

@@ -128,10 +128,11 @@ def test_an_environment_of_the_first_release_is_upgraded_with_all_that_it_has(
     counts = "SELECT (SELECT rows FROM mlops.physical), (SELECT changes FROM mlops.fork), (SELECT source = f.id FROM"
     counts += " mlops.forked, mlops.fork AS f), (SELECT count(*) FROM mlops.prediction_log)"
     assert admin.execute(counts.encode()).fetchone() == (200, 5, True, 1)
-    upgraded = everything(admin)
+    # What was logged so far is one table of the log; a new database has none to keep.
+    upgraded = everything(admin, without="prediction_log_first")
     begin_anew(admin)
     migrations.upgrade(SecretStr(empty.conninfo()))
-    assert everything(admin) == upgraded
+    assert everything(admin, without="prediction_log_first") == upgraded
 
 
 def test_an_upgrade_takes_what_builders_of_the_first_release_owned_and_might_read(

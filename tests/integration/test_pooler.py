@@ -13,9 +13,8 @@ from mlops_sdk.release.binding import Binding
 from mlops_sdk.runtime.passwords import derive
 from mlops_sdk.runtime.settings import ServiceSettings
 from mlops_sdk.serving.database import create_pool
-from mlops_sdk.serving.metrics import ServiceMetrics
 from mlops_sdk.serving.pointer import SlotReader
-from mlops_sdk.serving.predictions import Prediction, PredictionLog
+from mlops_sdk.serving.prediction_log import Prediction, PredictionLog
 from mlops_sdk.state import BuildContext, Derived, Forked, Shared, State
 from mlops_sdk.state.fill import Build
 from tests.support.environment import MASTER_KEY, Environment
@@ -95,10 +94,16 @@ async def _serve(settings: ServiceSettings, expected: str) -> list[str]:
     async with create_pool(settings) as pool:
         slots = SlotReader(pool, environment="local", digest=settings.release_digest)
         slot = await slots.slot()
-        log = PredictionLog(pool, release_digest=settings.release_digest, metrics=ServiceMetrics("v"))
+        lost: list[int] = []
+        log = PredictionLog(
+            settings.database_conninfo(), release_digest=settings.release_digest, dropped=lost.append
+        )
+        log.start()
         for n in range(50):
             log.add(Prediction(datetime.now(UTC), str(n), None, slot, "m", 1, {"n": n}, {}))
-        await asyncio.gather(log.flush(), *(_write(pool, expected) for _ in range(WRITERS)))
+        await asyncio.gather(*(_write(pool, expected) for _ in range(WRITERS)))
+        await log.stop()
+        assert not lost
         async with pool.connection() as conn:
             nearest = (
                 "SELECT film_id FROM content WHERE film_id > %s ORDER BY embedding <=> '[9,1,0,0.5]' LIMIT 20"

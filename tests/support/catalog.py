@@ -20,7 +20,7 @@ _QUERIES = {
           FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
           LEFT JOIN pg_attrdef AS d ON d.adrelid = c.oid AND d.adnum = a.attnum
          WHERE c.relnamespace = %(schema)s::regnamespace AND a.attnum > 0 AND NOT a.attisdropped
-           AND c.relkind IN ('r', 'v')""",
+           AND c.relkind IN ('r', 'p', 'v')""",
     "constraint": """
         SELECT conrelid::regclass, conname, pg_get_constraintdef(oid) FROM pg_constraint
          WHERE connamespace = %(schema)s::regnamespace AND contype <> 'n'""",

@@ -31,7 +31,7 @@ def which_release(
             [
                 (
                     one["at"],
-                    one["release"],
+                    one["release"] or "-",
                     one["slot"],
                     one["model"],
                     str(one["model_version"]),

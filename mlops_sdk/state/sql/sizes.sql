@@ -34,7 +34,8 @@ SELECT b.digest, b.release, b.status, p.digest IS NOT NULL AND p.digest = b.dige
 -- All of the store and the shared tables, those that no release uses too.
 SELECT coalesce(sum(size) FILTER (WHERE what = 'store'), 0), coalesce(sum(size) FILTER (WHERE what = 'log'), 0),
        coalesce(sum(size) FILTER (WHERE what = 'pending'), 0), coalesce(sum(size) FILTER (WHERE what = 'shared'), 0),
-       pg_total_relation_size('mlops.loss'), pg_total_relation_size('mlops.prediction_log'),
+       pg_total_relation_size('mlops.loss'),
+       (SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('mlops.prediction_log')),
        pg_database_size(current_database())
   FROM (SELECT CASE WHEN c.relnamespace = 'shared'::regnamespace THEN 'shared'
                     WHEN EXISTS (SELECT FROM mlops.forked AS t WHERE c.relname = 'log_' || t.table_name) THEN 'log'

@@ -95,12 +95,6 @@ class ApiServer:
         items: list[Object] = answer.json().get("items", [])
         return items
 
-    def replace(self, collection: str, document: Object) -> Object:
-        """Write an object that was read before. Raises ConflictError where it has been changed since."""
-        path = self._path(collection, document["metadata"]["name"])
-        answer: Object = self._call("PUT", path, document, {"fieldManager": FIELD_MANAGER}).json()
-        return answer
-
     def apply(self, collection: str, document: Object) -> Object:
         """Create an object or set the fields that `document` names (server-side apply, unknown fields refused)."""
         path = self._path(collection, document["metadata"]["name"])
@@ -111,9 +105,15 @@ class ApiServer:
         return answer
 
     def merge(self, collection: str, name: str, patch: Object) -> Object:
-        """Change fields of an object (JSON merge patch; null removes one)."""
+        """Change fields of an object (JSON merge patch; null removes one).
+
+        With `metadata.resourceVersion` in the patch it raises ConflictError where the object was changed since.
+        """
         path = self._path(collection, name)
-        answer: Object = self._call("PATCH", path, patch, content_type="application/merge-patch+json").json()
+        parameters = {"fieldManager": FIELD_MANAGER}
+        answer: Object = self._call(
+            "PATCH", path, patch, parameters, content_type="application/merge-patch+json"
+        ).json()
         return answer
 
     def log(self, pod: str, container: str | None = None, *, last: int = 20, previous: bool = False) -> str:

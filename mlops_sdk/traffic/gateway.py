@@ -79,9 +79,12 @@ class GatewayTraffic:
             before = route["spec"].get("rules") or []
             rules = rules_of(change(split_of(before)), SERVICE_PORT)
             if rules != before:
-                route["spec"]["rules"] = rules
+                # The version that was read: whoever changed the route meanwhile is not overwritten.
+                version = {"resourceVersion": route["metadata"]["resourceVersion"]}
                 try:
-                    route = self._api.replace("httproutes", route)
+                    route = self._api.merge(
+                        "httproutes", ROUTE, {"metadata": version, "spec": {"rules": rules}}
+                    )
                 except ConflictError:
                     continue  # the controller writes the route's status at any moment
             self._await_controller(route["metadata"]["generation"])

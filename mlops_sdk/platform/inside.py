@@ -4,10 +4,10 @@ The counterpart of `reach`: no kubeconfig, no forward. Must not write into the i
 """
 
 import asyncio
-import contextlib
+import functools
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from mlops_sdk.cluster import kubeconfig
@@ -40,10 +40,6 @@ class Inside:
                 coroutine = relay(LOOPBACK, port, (name, SERVICE_PORT), self._stop)
                 asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
-    def close(self) -> None:
-        """End the relays."""
-        self._loop.call_soon_threadsafe(self._stop.set)
-
 
 def is_inside(environment: str, environ: Mapping[str, str] = os.environ) -> bool:
     """Whether this process is a pod of the environment with an account at the API server."""
@@ -51,14 +47,9 @@ def is_inside(environment: str, environ: Mapping[str, str] = os.environ) -> bool
     return mine and kubeconfig.in_cluster(environ) is not None
 
 
-@contextlib.contextmanager
-def inside() -> Iterator[Inside]:
-    """The environment of this pod. Raises UnreachableError, AuthError when asked."""
+@functools.cache
+def inside() -> Inside:
+    """The environment of this pod, one for the whole process: its relays belong to the pod."""
     access = kubeconfig.in_cluster()
     assert access is not None  # `is_inside` was asked before
-    with ApiServer(access, _NAMESPACE.read_text(encoding="utf-8").strip()) as api:
-        found = Inside(api)
-        try:
-            yield found
-        finally:
-            found.close()
+    return Inside(ApiServer(access, _NAMESPACE.read_text(encoding="utf-8").strip()))

@@ -247,11 +247,10 @@ def open_session(project: Project, environment: str, report: Report = silent) ->
     from mlops_sdk.platform.inside import inside, is_inside
 
     if is_inside(environment):
-        with inside() as here:
-            operator = OperatorSettings.parse()
-            session = _wired(project, environment, report, traffic_of(operator, environment, here), here)
-            session.open_services()
-            yield session
+        here, operator = inside(), OperatorSettings.parse()
+        session = _wired(project, environment, report, traffic_of(operator, environment, here), here)
+        session.open_services()
+        yield session
         return
     place = place_of(project, environment)
     if place is None:
@@ -355,10 +354,13 @@ def _wired(
 def registry_of(project: Project, environment: str) -> "Registry":
     """Return the project's model registry: its own, or that of the environment. Raises NotFoundError."""
     # Its HTTP client costs a quarter of a second, and what only asks the ledger needs none.
+    from mlops_sdk.platform.inside import is_inside
     from mlops_sdk.registry.client import Registry
 
     if project.registry_uri:
         return Registry(project.registry_uri)
+    if is_inside(environment):
+        return Registry(EnvironmentSettings.parse().mlflow_tracking_uri)
     folder = project.environment_folder(environment)
     place = place_of(project, environment)
     if place is not None:

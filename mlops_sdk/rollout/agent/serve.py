@@ -3,11 +3,13 @@
 It must not know what a duty does or what the page shows.
 """
 
+import atexit
 import logging
 import os
 import signal
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from mlops_sdk.errors import MlopsError, PolicyError
@@ -90,8 +92,10 @@ def serve(
     from mlops_sdk.rollout.events.serve import event_routes
 
     def open_work(stop: threading.Event) -> Work:
-        with open_session(project, environment, _log) as session:
-            return Work(session, stop)
+        # Duties use it until the process ends: so do the ways into a cluster.
+        opened = ExitStack()
+        atexit.register(opened.close)
+        return Work(opened.enter_context(open_session(project, environment, _log)), stop)
 
     open_work(threading.Event())  # an environment that is not there is said at once
     wanted = agent_port(project, environment) if port is None else port

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -68,7 +69,8 @@ class Forwards:
         users.mkdir(parents=True, exist_ok=True, mode=0o700)
         # A process may open an environment more than once.
         mine = users / f"{os.getpid()}-{secrets.token_hex(4)}"
-        mine.touch()
+        with _locked(self._folder / "targets.lock"):
+            mine.touch()
         try:
             self.add(targets)
             yield
@@ -130,15 +132,30 @@ def serve(folder: Path) -> None:
         begun: dict[str, float] = {}
         needed = time.monotonic()
         try:
-            while time.monotonic() - needed < _LINGER_S:
+            while True:
                 if _is_used(folder / "users"):
                     needed = time.monotonic()
+                elif time.monotonic() - needed > _LINGER_S and _may_end(folder, handle, children):
+                    return
                 _keep(folder, children, begun)
                 time.sleep(_LOOK_AGAIN_S)
         finally:
-            (folder / "targets.json").unlink(missing_ok=True)
             for _, child in children.values():
                 _end(child)
+
+
+def _may_end(
+    folder: Path, handle: IO[str], children: Mapping[str, tuple[list[int], subprocess.Popen[bytes]]]
+) -> bool:
+    """End every forward and give up the lock, unless somebody came: who comes later finds nothing and begins anew."""
+    with _locked(folder / "targets.lock"):
+        if _is_used(folder / "users"):
+            return False
+        (folder / "targets.json").unlink(missing_ok=True)
+        for _, child in children.values():
+            _end(child)
+        fcntl.flock(handle, fcntl.LOCK_UN)
+        return True
 
 
 def _keep(

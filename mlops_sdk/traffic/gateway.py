@@ -18,7 +18,8 @@ ROUTE = "route"
 SERVICE_PORT = 8000
 """Port of every release's Service."""
 
-_TAKEN_UP_S = 30.0
+# Shorter than the time that a transaction of a deployer may be idle: one is open meanwhile.
+_TAKEN_UP_S = 8.0
 _LOOK_AGAIN_S = 0.1
 _TRIES = 5
 

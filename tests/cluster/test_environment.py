@@ -17,6 +17,10 @@ import httpx
 import pytest
 
 from mlops_sdk.cluster.pods import read_pods
+from mlops_sdk.release.digest import short
+from mlops_sdk.release.project import load_project
+from mlops_sdk.rollout.flow_runs import FlowJob, Prefect
+from mlops_sdk.rollout.session import open_session
 from tests.support.cluster import RealCluster, until
 from tests.support.cluster_environment import (
     ClusterEnvironment,
@@ -85,6 +89,26 @@ def test_a_rollback_brings_the_first_release_back_and_no_request_fails(stg: Clus
     stg.run("deploy", "stacks/releases/v0.0.2.yaml", "-e", "stg", "-m", "forward again")
     # A -> B -> A: what the program declares is the same, byte for byte.
     assert _inputs(stg) == before
+
+
+def test_a_flow_s_pod_has_both_layers_of_variables(stg: ClusterEnvironment) -> None:
+    digest = stg.json("status", "stg")["digest"]
+    lines: list[str] = []
+    with open_session(load_project(stg.clone.root), "stg") as session:
+        job = FlowJob(
+            flow="print-variables",
+            deployment="printing",
+            checkout=Path("/app"),
+            entrypoint="pipelines/printing.py:print_variables",
+            work_pool="mlops",
+            job_variables={"layer": f"release-{short(digest)}"},
+        )
+        with Prefect(session.settings.prefect_api_url) as prefect:
+            prefect.run(job, timeout_s=240, name="printing", log=lines.append)
+    said = "\n".join(lines)
+    for name in ("MLOPS_ENVIRONMENT", "MLOPS_DATABASE_HOST", "MLOPS_RELEASE_DIGEST", "MLOPS_PG_SCHEMA"):
+        assert f"{name} is here" in said
+    assert "MLOPS_OPERATOR_URL" not in said
 
 
 def test_drift_by_hand_is_seen_and_mended(stg: ClusterEnvironment) -> None:

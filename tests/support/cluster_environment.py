@@ -25,6 +25,20 @@ from tools.cluster.project_images import REPOSITORY, build, checked_out, export,
 
 IMAGE_TARGETS = ("service", "job")
 
+PRINTING = """
+import os
+
+from prefect import flow, get_run_logger
+
+
+@flow(name="print-variables")
+def print_variables() -> None:
+    for name in sorted(os.environ):
+        if name.startswith("MLOPS_"):
+            get_run_logger().info("%s is here", name)
+"""
+"""A flow that says which variables its pod has, and no value."""
+
 
 @dataclass(frozen=True)
 class ClusterEnvironment:
@@ -110,6 +124,7 @@ def configure(made: ClusterEnvironment) -> None:
     text = program.read_text(encoding="utf-8")
     text = text.replace("  providers:\n", f"  providers:\n    - name: kubernetes\n      path: {STANDIN}\n")
     program.write_text(text, encoding="utf-8")
+    (root / "pipelines" / "printing.py").write_text(PRINTING, encoding="utf-8")
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "-m", "A project with an environment on a cluster")
     commit = git(root, "rev-parse", "HEAD")

@@ -7,7 +7,7 @@ TEST_PROCESSES ?= 2
 # Each of a platform's ten processes would otherwise compile the same 3,000 modules again at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup venv cluster demo test test-fast test-slow soak kill-matrix lint bench bench-state bench-release down clean lock
+.PHONY: help setup venv cluster demo test test-fast test-slow soak kill-matrix lint bench bench-state bench-release bench-serving bench-pipelines soak-serving down clean lock
 
 help:
 	@echo "make setup      .venv from the lock, and the Pulumi engine"
@@ -21,6 +21,9 @@ help:
 	@echo "make bench      what starting and importing cost; writes its part of docs/benchmarks.md"
 	@echo "make bench-state  what releases' tables cost; writes its part (20 minutes; BENCH=--quick to try it out)"
 	@echo "make bench-release  what plan, deploy, rollback and questions cost on a platform of its own; writes its part (20 minutes; BENCH=--quick)"
+	@echo "make bench-serving  what a prediction costs over HTTP, beside mlflow models serve and MLServer; needs wrk; writes its part (20 minutes; BENCH=--quick)"
+	@echo "make soak-serving  the model server at full load for 10 minutes: memory, failures, swaps (SOAK_S=600)"
+	@echo "make bench-pipelines  what messages cost beside bare pgmq; writes its part (1 minute; BENCH=--quick)"
 	@echo "make down       stop everything that the environment 'local' runs"
 	@echo "make clean      down, then remove its data and the demo's locks"
 	@echo "make lock       renew requirements/lock.txt from pyproject.toml"
@@ -68,6 +71,15 @@ bench-state: setup
 
 bench-release: setup
 	.venv/bin/python -m tools.bench.release $(BENCH)
+
+bench-serving: setup
+	.venv/bin/python -m tools.bench.serving $(BENCH)
+
+soak-serving: setup
+	.venv/bin/python -m pytest -s -m soak tests/integration/test_serve_soak.py
+
+bench-pipelines: setup
+	.venv/bin/python -m tools.bench.pipelines $(BENCH)
 
 down:
 	@if [ -x .venv/bin/mlops ]; then .venv/bin/mlops down local; else echo "nothing runs: there is no .venv"; fi

@@ -47,7 +47,9 @@ def _job(settings: ClusterSettings[Any]) -> Object:
         ),
         layers=(ENVIRONMENT_LAYER, "{{ layer }}"),
     )
-    pod = manifests.pod(settings, container, component="flow-run", restart="Never")
+    # On Google Cloud a run sends and receives messages as an account of its own.
+    account = naming.FLOW_RUN if settings.kind == "gcp" else None
+    pod = manifests.pod(settings, container, component=naming.FLOW_RUN, account=account, restart="Never")
     document = pod["spec"]["containers"][0]
     document["args"] = "{{ command }}"
     document["env"] = "{{ env }}"

@@ -153,6 +153,7 @@ def pod(
     component: str,
     section: ReleaseSection | None = None,
     account: str | None = None,
+    token: bool = False,
     restart: str = "Always",
     grace_s: int = 30,
     triggers: Mapping[str, pulumi.Input[str]] | None = None,
@@ -160,11 +161,11 @@ def pod(
 ) -> Object:
     """A pod template of one container.
 
-    Without an `account` the pod has no token of the API server. `triggers` are annotations whose change starts the pods
-    anew: digests of variables that a process reads when it starts.
+    `account` is its service account; only with `token` does it get a token of the API server. `triggers` are
+    annotations whose change starts the pods anew: digests of variables that a process reads when it starts.
     """
     spec: Object = {
-        "automountServiceAccountToken": account is not None,
+        "automountServiceAccountToken": token,
         "enableServiceLinks": False,
         "restartPolicy": restart,
         "terminationGracePeriodSeconds": grace_s,

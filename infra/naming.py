@@ -23,10 +23,15 @@ RELAY = "relay"
 MLFLOW, MLFLOW_PORT = "mlflow", 5000
 PREFECT, PREFECT_PORT = "prefect", 4200
 PREFECT_WORKER = "prefect-worker"
+FLOW_RUN = "flow-run"
 AGENT, AGENT_PORT = "agent", 8080
 INVOKER, INVOKER_PORT = "invoker", 8080
 GATEWAY, ROUTE, LISTENER = "gateway", "route", "http"
 SERVICE_PORT = 8000
+
+EVENTS, JOBS = EVENTS_QUEUE, "mlops_jobs"
+QUEUES = (EVENTS, JOBS)
+"""The queues of an environment; each has one of dead letters, `QUEUE_dead`."""
 
 # In an image: the project's code, and the two folders that a pod can write to.
 CODE = "/app"
@@ -110,3 +115,12 @@ def checkout(project: Project, section: ReleaseSection) -> Path:
 def python(project: Project, section: ReleaseSection) -> Path:
     """The Python of a release's dependency environment."""
     return project.root / section.environment / "bin" / "python"
+
+
+def account_id(app: str, environment: str, part: str) -> str:
+    """Id of a part's service account of Google Cloud: at most 30 characters of a-z, 0-9 and -."""
+    whole = f"{app.replace('_', '-')}-{environment}-{part}"
+    if len(whole) <= 30:
+        return whole
+    mark = hashlib.sha256(whole.encode()).hexdigest()[:6]
+    return f"{whole[: 30 - len(part) - 8].rstrip('-')}-{mark}-{part}"

@@ -145,6 +145,10 @@ def read_settings() -> Settings | KubernetesSettings | GcpSettings:
             kubeconfig.path_of(written.kubeconfig, project.root), written.context, environment
         )
         return KubernetesSettings(project, environment, written, master_key, releases, live, given)
+    if given.postgres is not None:
+        raise _fault(
+            POSTGRES_URL, "is not for kind gcp, which has a Cloud SQL instance of its own: take it out"
+        )
     return GcpSettings(project, environment, _written(config, GcpConfig), master_key, releases, live, given)
 
 

@@ -12,6 +12,8 @@ settings.load_profile("tests")
 
 pytest_plugins = [
     "tests.support.postgres",
+    "tests.support.pubsub",
+    "tests.support.queues",
     "tests.support.environment",
     "tests.support.asked",
     "tests.support.supervisor",
@@ -27,6 +29,7 @@ pytest_plugins = [
     "tests.support.chromium",
     "tests.support.cluster",
     "tests.support.cluster_environment",
+    "tests.support.served_process",
 ]
 
 
@@ -49,6 +52,7 @@ _TOGETHER = {
     "test_recommender": "MLflow",
     "test_promote": "MLflow",
     "test_events": "MLflow",
+    "test_serve_": "MLflow",
 }
 
 

@@ -1,7 +1,8 @@
 """Renew the locks: every package with its hashes, no download address.
 
-`requirements/lock.txt` from `pyproject.toml`, the part of it that images hold (without what only developers use) as
-`requirements/image.txt`, and `requirements/sqlmesh.txt`, which only a bench uses, from `requirements/sqlmesh.in`.
+`requirements/lock.txt` from `pyproject.toml`, and the part of it that images hold (without what only developers use) as
+`image.txt`; for benches `sqlmesh.txt`, `mlflow-serve.txt` and `mlserver.txt` there, and for tests `clients.txt`, from the
+`.in` beside each: environments of their own.
 """
 
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from mlops_sdk.platform.dependencies import ensure_uv
 
+_OTHERS = ("sqlmesh", "mlflow-serve", "mlserver", "clients")
 ROOT = Path(__file__).resolve().parent.parent
 
 _IMAGE = ["--extra", "kubernetes", "pyproject.toml", "--constraint", "requirements/lock.txt"]
@@ -25,7 +27,7 @@ def main() -> None:
     for inputs, output in (
         (["--all-extras", "--group", "dev", "pyproject.toml"], "requirements/lock.txt"),
         (_IMAGE, "requirements/image.txt"),
-        (["requirements/sqlmesh.in"], "requirements/sqlmesh.txt"),
+        *(([f"requirements/{name}.in"], f"requirements/{name}.txt") for name in _OTHERS),
     ):
         code = subprocess.run([*command, *inputs, "-o", output], cwd=ROOT, check=False).returncode
         if code:

@@ -21,6 +21,7 @@ from mlops_sdk.cli.commands import (
     lease,
     ledger,
     lock,
+    messages,
     plan,
     promote,
     resume,
@@ -93,3 +94,4 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(tag.app, name="tag")
 app.add_typer(agent.app, name="agent")
 app.add_typer(event.app, name="event")
+app.add_typer(messages.app, name="messages")

@@ -35,19 +35,31 @@ class SklearnModel:
     that method of it, for who has an array of the right columns.
     """
 
-    def __init__(self, estimator: Any, *, method: str, columns: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        method: str,
+        columns: tuple[str, ...],
+        optional: frozenset[str] = frozenset(),
+    ) -> None:
         self.estimator = estimator
         self.method = getattr(estimator, method)
         self._columns = columns
+        self._optional = optional
 
     def predict(self, data: "pd.DataFrame") -> Any:
-        """One answer a row. Raises InputError that names the columns which `data` lacks."""
+        """One answer a row. Raises InputError that names the columns which `data` lacks.
+
+        An optional column that is not there is not passed on: whether it can do without is the model's affair.
+        """
         if not self._columns:
             return self.method(data)
-        missing = [column for column in self._columns if column not in data.columns]
+        there = [column for column in self._columns if column in data.columns]
+        missing = [column for column in self._columns if column not in there and column not in self._optional]
         if missing:
             raise InputError(f"the model's input lacks the columns {', '.join(missing)}")
-        return self.method(data[list(self._columns)])
+        return self.method(data[there])
 
 
 def load(folder: Path) -> Model:
@@ -90,7 +102,9 @@ def _load_sklearn(folder: Path, mlmodel: MLmodel) -> SklearnModel:
             # What is unpickled was verified against the release's digest of the registry's artifact.
             estimator = pickle.load(stream)  # noqa: S301
     method = mlmodel.flavors["python_function"].get("predict_fn") or "predict"
-    return SklearnModel(estimator, method=method, columns=mlmodel.input_names)
+    return SklearnModel(
+        estimator, method=method, columns=mlmodel.input_names, optional=mlmodel.optional_inputs
+    )
 
 
 def _read_skops(path: Path, trusted: list[str]) -> Any:

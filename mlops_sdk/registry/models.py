@@ -40,11 +40,19 @@ class MLmodel:
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """Names of the columns that the signature requires, in order; empty if its inputs have no names."""
-        columns = (self.signature or {}).get("inputs") or []
-        return tuple(
-            column["name"] for column in columns if "name" in column and column.get("required", True)
+        """Names of the signature's columns, in order; empty if its inputs have no names."""
+        return tuple(column["name"] for column in self._inputs if "name" in column)
+
+    @property
+    def optional_inputs(self) -> frozenset[str]:
+        """Names of the columns that may be left out, as those that had missing values in training."""
+        return frozenset(
+            column["name"] for column in self._inputs if "name" in column and not column.get("required", True)
         )
+
+    @property
+    def _inputs(self) -> list[dict[str, Any]]:
+        return (self.signature or {}).get("inputs") or []
 
 
 def parse_mlmodel(document: Mapping[str, Any]) -> MLmodel:

@@ -79,6 +79,14 @@ KEYS: tuple[Key, ...] = (
         _MASTER,
         secret=True,
     ),
+    Key(
+        "MLOPS_PUBSUB_PROJECT",
+        ("environment",),
+        "text",
+        "project of Google Cloud whose Pub/Sub carries the messages; absent: Postgres carries them",
+        _UP,
+        required=False,
+    ),
     Key("MLOPS_ROUTER_URL", ("environment",), "url", "the router: where users' requests arrive", _UP),
     Key(
         "MLOPS_SERVICE_HOST",

@@ -121,6 +121,7 @@ class EnvironmentSettings(_Settings):
     database_port: int = Field(ge=1, le=65535)
     database_name: str
     source_url: SecretStr
+    pubsub_project: str | None = None
     router_url: str
     service_host: str | None = None
     model_cache: Path

@@ -8,8 +8,8 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import psycopg
 from starlette.applications import Starlette
@@ -42,11 +42,21 @@ def create_service(settings: ServiceSettings, routes: Sequence[BaseRoute]) -> AS
     NotFoundError 404, UnreachableError and a database that does not answer 503, anything unforeseen 500
     with a stack trace in the log alone.
     """
+    return create_service_and_parts(settings, routes)[0]
+
+
+def create_service_and_parts(
+    settings: ServiceSettings,
+    routes: Sequence[BaseRoute],
+    *,
+    running: Callable[[], AbstractAsyncContextManager[None]] | None = None,
+) -> tuple[ASGIApp, Service]:
+    """The application of `create_service`, and its running parts. `running` is entered as long as they run."""
     service = Service(settings)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with service.running():
+        async with service.running(), running() if running else nullcontext():
             yield
 
     application = Starlette(
@@ -67,7 +77,7 @@ def create_service(settings: ServiceSettings, routes: Sequence[BaseRoute]) -> AS
         },
     )
     application.state.service = service
-    return _Envelope(application, service)
+    return _Envelope(application, service), service
 
 
 async def _livez(_: Request) -> Response:

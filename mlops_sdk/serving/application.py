@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mlops_sdk import __version__
 from mlops_sdk.errors import AuthError, InputError, MlopsError, NotFoundError, PolicyError, UnreachableError
 from mlops_sdk.serving import hot_asgi, tracing
-from mlops_sdk.serving.answers import problem
+from mlops_sdk.serving.answers import told
 from mlops_sdk.serving.canary_api import canary_routes
 from mlops_sdk.serving.model_server import ModelServer
 from mlops_sdk.serving.openapi import with_hot_paths
@@ -102,29 +102,29 @@ def fastapi_application(lifespan: Any) -> FastAPI:
     return api
 
 
-async def _http_problem(_: Request, error: Exception) -> Response:
+async def _http_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, error.detail, headers=error.headers)
+    return told(request.url.path, error.status_code, error.detail, headers=error.headers)
 
 
-async def _validation_problem(_: Request, error: Exception) -> Response:
+async def _validation_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = [f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}" for fault in error.errors()]
-    return problem(422, "; ".join(faults))
+    return told(request.url.path, 422, "; ".join(faults))
 
 
-async def _mlops_problem(_: Request, error: Exception) -> Response:
+async def _mlops_problem(request: Request, error: Exception) -> Response:
     """What went wrong, not where: addresses are the operator's to know, the log has them."""
     assert isinstance(error, MlopsError)
     status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
     if status >= 500:
         _log.warning("%s", error)
     headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}.get(status)
-    return problem(status, error.what, headers=headers)
+    return told(request.url.path, status, error.what, headers=headers)
 
 
-async def _internal_problem(_: Request, __: Exception) -> Response:
-    return problem(500, "internal error")
+async def _internal_problem(request: Request, _: Exception) -> Response:
+    return told(request.url.path, 500, "internal error")
 
 
 def _with_request_id(scope: Scope, send: Send) -> Send:

@@ -109,7 +109,7 @@ class HotPath:
                 lane = lanes.current
             else:
                 lane = lanes.next if lanes.canary.slot(headers, self._chance) == "next" else lanes.current
-                lane = lane or lanes.current
+            lane = lane or lanes.current or lanes.next
         if lane is None:
             self.refuse(request, 503, "no model is loaded")
             return

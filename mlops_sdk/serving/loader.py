@@ -113,7 +113,7 @@ def _open(prepared: Prepared, release: str | None) -> Snapshot:
     if compiled:
         predictor: Any = read_predictor(Path(prepared.compiled))
     else:
-        predictor = open_own(Path(prepared.folder), inputs, prepared.form)
+        predictor = open_own(Path(prepared.folder), inputs, prepared.form, only_checked=release is None)
     snapshot = Snapshot(
         name=prepared.name,
         version=prepared.version,

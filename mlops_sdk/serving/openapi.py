@@ -43,12 +43,23 @@ def with_hot_paths(api: FastAPI) -> Callable[[], dict[str, Any]]:
     def document() -> dict[str, Any]:
         if api.openapi_schema is None:
             found = get_openapi(title=api.title, version=api.version, routes=api.routes)
+            _tell_our_errors(found)
             for path, operations in _hot_paths().items():
                 found["paths"].setdefault(path, {}).update(operations)
             api.openapi_schema = found
         return api.openapi_schema
 
     return document
+
+
+def _tell_our_errors(document: dict[str, Any]) -> None:
+    """Errors have our form, not FastAPI's."""
+    for path, operations in document["paths"].items():
+        schema = _PROTOCOL_ERROR if path.startswith("/v2") else _ERROR
+        for operation in operations.values():
+            content = {"application/json": {"schema": schema}}
+            operation["responses"]["default"] = {"description": "An error", "content": content}
+            operation["responses"].pop("422", None)
 
 
 def _hot_paths() -> dict[str, dict[str, Any]]:

@@ -34,6 +34,7 @@ class OwnPredictor:
     """`model`, asked in `form`."""
 
     def __init__(self, model: Model, inputs: Inputs, form: Form) -> None:
+        self.model = model
         self._inputs = inputs
         self._form = form
         self._predict: Callable[[Any], Any] = model.predict
@@ -51,10 +52,13 @@ class OwnPredictor:
         return answers
 
 
-def open_own(folder: Path, inputs: Inputs, form: Form) -> OwnPredictor:
-    """The model of an artifact's folder, loaded. Raises what `registry.load.load` raises."""
+def open_own(folder: Path, inputs: Inputs, form: Form, *, only_checked: bool) -> OwnPredictor:
+    """The model of an artifact's folder, loaded. Raises what `registry.load.load` raises.
+
+    `only_checked`: nobody in this process asks a scikit-learn model but with rows that `Inputs` has checked.
+    """
     model = load(folder)
-    if isinstance(model, SklearnModel):
+    if isinstance(model, SklearnModel) and only_checked:
         _quiet_sklearn()
     return OwnPredictor(model, inputs, form)
 

@@ -6,10 +6,13 @@ finds out is kept beside the artifact, so that a version is prepared once a mach
 
 import hashlib
 import json
+import os
 import platform
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ from mlops_sdk import __version__
 from mlops_sdk.errors import InputError, MlopsError
 from mlops_sdk.registry import smoke
 from mlops_sdk.registry.artifact import read_mlmodel
-from mlops_sdk.registry.cache import empty_folder
+from mlops_sdk.registry.cache import cached, empty_folder
 from mlops_sdk.registry.client import Registry
 from mlops_sdk.registry.load import Model, SklearnModel, load
 from mlops_sdk.release.digest import short
@@ -100,13 +103,40 @@ def prepare(order: Order) -> Prepared:
             _remember_digest(cache, order.mlflow_uri, found.name, version, found.source, digest)
     assert version is not None
     folder = registry.download(order.name, version, digest, cache)
-    place = cache / f"prepared-{short(digest)}-{_fingerprint()}"
+    place = _place(cache, digest)
     facts = _read(place)
     if facts is None:
+        if not os.access(cache, os.W_OK):
+            # A service may run as an account that may only read what a deployer has fetched.
+            cache = Path(tempfile.mkdtemp(prefix="mlops-prepared-"))
+            place = _place(cache, digest)
         _make(folder, place, cache)
         facts = _read(place)
         assert facts is not None
-    named = {"name": order.name, "version": version, "digest": digest, "folder": str(folder)}
+    return _prepared(order.name, version, digest, folder, place, facts)
+
+
+def already_prepared(order: Order) -> Prepared | None:
+    """What an earlier `prepare` of a locked version has kept, without importing what models need; None if nothing."""
+    if order.version is None or order.digest is None:
+        return None
+    cache = Path(order.cache)
+    place = _place(cache, order.digest)
+    facts = _read(place)
+    folder = cached(order.digest, cache) if facts else None
+    if facts is None or folder is None:
+        return None
+    return _prepared(order.name, order.version, order.digest, folder, place, facts)
+
+
+def _place(cache: Path, digest: str) -> Path:
+    return cache / f"prepared-{short(digest)}-{_fingerprint()}"
+
+
+def _prepared(
+    name: str, version: int, digest: str, folder: Path, place: Path, facts: Mapping[str, Any]
+) -> Prepared:
+    named = {"name": name, "version": version, "digest": digest, "folder": str(folder)}
     return Prepared(**{**facts, **named, "compiled": str(place) if facts["compiled"] else ""})
 
 
@@ -252,9 +282,7 @@ def _smoke(folder: Path, model: Model) -> list[JsonValue] | None:
 
 def _fingerprint() -> str:
     """What a compiled predictor's bytes, and its being right, depend on beside the artifact."""
-    import sklearn
-
-    parts = [_SCHEME, __version__, np.__version__, sklearn.__version__, platform.machine()]
+    parts = [_SCHEME, __version__, np.__version__, version_of("scikit-learn"), platform.machine()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
 
 

@@ -41,9 +41,13 @@ def serve(settings: ServiceSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises InputError if the service cannot be imported."""
     import uvicorn
 
+    from mlops_sdk.serving.protocol import HotProtocol
+
     application = import_service(settings.service)(settings)
     config = uvicorn.Config(
         application,
+        http=HotProtocol if hasattr(application, "hot_path") else "auto",
+        proxy_headers=False,
         host=settings.service_host or "127.0.0.1",
         port=settings.service_port,
         access_log=False,

@@ -100,7 +100,7 @@ class Service:
     async def _load_models(self) -> None:
         while True:
             try:
-                self.models = await asyncio.to_thread(load_models, self.settings)
+                self.models = await load_models(self.settings)
             except UnreachableError as error:
                 self._loading = f"models cannot be fetched: {error}"
                 _log.warning("%s", self._loading)

@@ -45,8 +45,8 @@ class LaneStats:
 class SlotMetrics:
     """The registry of one worker, and what every part of the server counts in it."""
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
         self._lanes: dict[tuple[str, str, str], LaneStats] = {}
         self.registry.register(_Lanes(self._lanes))
         self.swaps = Counter(
@@ -74,8 +74,11 @@ class SlotMetrics:
 
     def lane(self, slot: str, model: str, version: int) -> LaneStats:
         """The numbers of a model version in a slot, the same ones each time."""
-        labels = (slot, model, str(version))
-        return self._lanes.setdefault(labels, LaneStats(labels))
+        return self.keep(LaneStats((slot, model, str(version))))
+
+    def keep(self, lane: LaneStats) -> LaneStats:
+        """`lane`, unless there are numbers of its labels already."""
+        return self._lanes.setdefault(lane.labels, lane)
 
 
 class _Lanes(Collector):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict
 
 from mlops_sdk import __version__
@@ -74,17 +75,17 @@ def standard_routes(server: "ModelServer") -> APIRouter:
         problems = server.problems()
         return json_answer({"status": "unhealthy" if problems else "healthy"}, 503 if problems else 200)
 
-    @router.get("/ping", tags=["mlflow"])
+    @router.get("/ping", tags=["mlflow"], response_class=PlainTextResponse)
     async def ping() -> Response:
         """MLflow's health check: 200 with a new line."""
-        return Response("\n", 503 if server.problems() else 200, media_type="application/json")
+        return PlainTextResponse("\n", 503 if server.problems() else 200)
 
-    @router.get("/version", tags=["mlflow"])
+    @router.get("/version", tags=["mlflow"], response_class=PlainTextResponse)
     async def version() -> Response:
         """The version of this server."""
-        return Response(__version__, media_type="text/plain")
+        return PlainTextResponse(__version__)
 
-    @router.get("/metrics", tags=["health"])
+    @router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Prometheus' text format; the sum of all workers."""
         text = await exposition(server.settings.folder, server.metrics.registry)

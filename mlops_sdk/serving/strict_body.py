@@ -6,7 +6,7 @@ Python's own JSON takes NaN, and recurses as deep as a body tells it to.
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mlops_sdk.serving.answers import problem
+from mlops_sdk.serving.answers import told
 
 MAX_DEPTH = 32
 
@@ -24,13 +24,13 @@ class StrictBody:
             return
         body = await self._read(receive)
         if body is None:
-            await problem(413, f"a body has at most {self._limit} bytes")(scope, receive, send)
+            await told(scope["path"], 413, f"a body has at most {self._limit} bytes")(scope, receive, send)
             return
         kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
         if body and (kind.startswith(b"application/json") or not kind):
             fault = json_fault(body)
             if fault:
-                await problem(400, fault)(scope, receive, send)
+                await told(scope["path"], 400, fault)(scope, receive, send)
                 return
         given = False
 

@@ -1,9 +1,8 @@
 """The program of a local environment, with Pulumi's mocks: what it declares, from config alone."""
 
-import asyncio
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,77 +17,18 @@ from infra.settings import Ports, Settings, read_settings
 from mlops_sdk.errors import InputError
 from mlops_sdk.release.project import Project
 from mlops_sdk.runtime.passwords import derive
-from mlops_sdk.stack.config import ReleaseSection
+from tests.support.declared import Declared, declare
 from tests.support.environment import MASTER_KEY
+from tests.support.sections import a_section
 
 PORTS = Ports(postgres=21001, mlflow=21002, prefect=21003, router=21004, agent=21005)
-
-
-@pytest.fixture(autouse=True)
-def own_event_loop() -> Iterator[None]:
-    """Pulumi makes futures outside of a running loop: an earlier test of the process may have left it none."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield
-    asyncio.set_event_loop(None)
-    loop.close()
-
-
-@dataclass
-class Declared(pulumi.runtime.Mocks):
-    """Remembers every resource, and gives EnvFiles the output that processes wait for."""
-
-    resources: dict[str, dict[str, Any]] = field(default_factory=dict)
-    types: dict[str, str] = field(default_factory=dict)
-
-    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
-        self.resources[args.name] = _revealed(args.inputs)
-        self.types[args.name] = args.typ
-        return args.name, {**args.inputs, "digest": f"digest of {args.name}"}
-
-    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[Any, Any], list[tuple[str, str]] | None]:
-        raise AssertionError(f"the program called {args.token}")
-
-    def of(self, kind: str) -> dict[str, dict[str, Any]]:
-        return {name: value for name, value in self.resources.items() if self.types[name].endswith(kind)}
-
-
-def _revealed(value: Any) -> Any:
-    """Inputs with each secret in place of what Pulumi wraps it in."""
-    if isinstance(value, dict):
-        if "value" in value and any(key.startswith("4dabf18") for key in value):
-            return _revealed(value["value"])
-        return {key: _revealed(item) for key, item in value.items()}
-    return [_revealed(item) for item in value] if isinstance(value, list) else value
-
-
-def a_section(number: int) -> ReleaseSection:
-    digest = f"sha256:{number:064x}"
-    schema = f"rel_app_{number:06d}_{digest[7:15]}"
-    return ReleaseSection(
-        release=f"v0.0.{number}",
-        digest=f"sha256:{number}" + "a" * 63,
-        commit="c" * 40,
-        environment=".venvs/0123456789ab",
-        seq=number,
-        pg_schema=schema,
-        role=schema,
-        service_port=22000 + number,
-        service="app.service:create_app",
-        state="app.tables:STATE",
-        models={"m": {"name": "movie", "version": number, "digest": digest}},
-        parameters={"candidates": 200},
-    )
 
 
 def declared(
     *numbers: int, live: int | None = None, change: Callable[[Settings], Settings] = lambda s: s
 ) -> Declared:
-    mocks = Declared()
-    pulumi.runtime.set_mocks(mocks, project="mlops-sdk", stack="local", preview=False)
     sections = tuple(a_section(number) for number in numbers)
 
-    @pulumi.runtime.test  # type: ignore[untyped-decorator]
     def program() -> None:
         settings = Settings(
             project=Project(root=Path("/a project"), app="app"),
@@ -101,8 +41,7 @@ def declared(
         )
         local.assemble(change(settings))
 
-    program()
-    return mocks
+    return declare(program, "local")
 
 
 def test_the_platform_alone_has_its_programs_and_nothing_of_a_release() -> None:

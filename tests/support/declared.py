@@ -25,10 +25,11 @@ class Declared(pulumi.runtime.Mocks):
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
-        assert args.name not in self.resources or self.types[args.name] != args.typ, (
-            f"declared twice: {args.name}"
-        )
-        name = args.name if args.name not in self.resources else f"{args.name} ({args.typ})"
+        held = self.types.get(args.name)
+        assert held != args.typ, f"declared twice: {args.name}"
+        # A component and a resource in it may share a name: it is the resource's here.
+        free = held is None or held.startswith("mlops-sdk:")
+        name = args.name if free else f"{args.name} ({args.typ})"
         self.resources[name] = revealed(args.inputs)
         self.types[name] = args.typ
         self.wire[name] = args.inputs

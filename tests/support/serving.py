@@ -7,7 +7,7 @@ import asyncio
 import json
 import pickle
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,13 +119,20 @@ def serving(
     if following is not None:
         document = {**document, "next": following.document()}
     Agreement(settings.folder).write(document)
-    port = free_ports(1)[0]
     made: list[Application] = []
 
     def factory() -> Application:
         made.append(create_model_server(settings))
         return made[0]
 
+    with in_a_thread(factory, "/health") as (url, port):
+        yield Served(url, port, made[0].server, made[0])
+
+
+@contextmanager
+def in_a_thread(factory: Callable[[], Any], path: str) -> Iterator[tuple[str, int]]:
+    """The application that `factory` makes, served on a port of its own once `path` answers 200; its URL and port."""
+    port = free_ports(1)[0]
     config = uvicorn.Config(
         factory,
         factory=True,
@@ -146,8 +153,8 @@ def serving(
     thread.start()
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait_until_healthy(url, thread)
-        yield Served(url, port, made[0].server, made[0])
+        _wait_until_healthy(url + path, thread)
+        yield url, port
     finally:
         running.should_exit = True
         thread.join(20)
@@ -158,7 +165,7 @@ def _wait_until_healthy(url: str, thread: threading.Thread) -> None:
         for _ in range(600):
             assert thread.is_alive(), "the server ended"
             try:
-                if http.get(f"{url}/health").status_code == 200:
+                if http.get(url).status_code == 200:
                     return
             except httpx.TransportError:
                 pass

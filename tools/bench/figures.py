@@ -9,10 +9,14 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Bar:
-    """What a figure is held against: its `median`, `p99` or `most` is at most `limit`, in the figure's unit."""
+    """What a figure is held against: its `median`, `p99` or `most` is at most `limit`, in the figure's unit.
+
+    With `at_least`, it is not below.
+    """
 
     limit: float
     of: Literal["median", "p99", "most"] = "median"
+    at_least: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class Figure:
         if self.bar is None:
             return None
         held = {"median": self.median, "p99": self.p99, "most": max(self.values)}
-        return held[self.bar.of] <= self.bar.limit
+        found = held[self.bar.of]
+        return found >= self.bar.limit if self.bar.at_least else found <= self.bar.limit
 
     def document(self) -> dict[str, Any]:
         """The figure as JSON: statistics, not each value."""
@@ -101,7 +106,8 @@ def _line(figure: dict[str, Any]) -> str:
 
 def _bar(bar: dict[str, Any], unit: str) -> str:
     of = "" if bar["of"] == "most" else f"{bar['of']} "
-    return f"{of}at most {_shown(bar['limit'])} {unit}".strip()
+    side = "least" if bar.get("at_least") else "most"
+    return f"{of}at {side} {_shown(bar['limit'])} {unit}".strip()
 
 
 def _shown(value: float) -> str:

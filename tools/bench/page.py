@@ -13,7 +13,13 @@ from tools.bench.figures import Figure, table
 ROOT = Path(__file__).resolve().parents[2]
 _RESULTS = ROOT / "docs" / "benchmarks.json"
 _PAGE = ROOT / "docs" / "benchmarks.md"
-_TITLES = {"start": "Starting", "state": "Releases' tables in Postgres", "release": "Releases"}
+_TITLES = {
+    "start": "Starting",
+    "state": "Releases' tables in Postgres",
+    "release": "Releases",
+    "serving": "The model server",
+    "pipelines": "Messages and pipelines",
+}
 
 
 def part(command: str, figures: Sequence[Figure], notes: Sequence[str]) -> dict[str, Any]:

@@ -102,18 +102,29 @@ def policies(settings: ClusterSettings[Any]) -> dict[str, manifests.Object]:
     }
     for component, port in servers.items():
         found[component] = answering(component, port, inside)
-    outside = [{"ports": [{"protocol": "TCP", "port": port} for port in API_PORTS]}]
+    outside = [{"ports": [_tcp(port) for port in API_PORTS]}]
     for component in (naming.PREFECT_WORKER, naming.AGENT):
         found[f"{component}-api-server"] = {
             "podSelector": {"matchLabels": {manifests.NAME: component}},
             "policyTypes": ["Egress"],
             "egress": outside,
         }
+    if settings.kind == "gcp":
+        found["allow-google"] = {
+            **everybody,
+            "policyTypes": ["Egress"],
+            "egress": [
+                # Workload identity: the node's metadata server; then Google's APIs.
+                {"to": [{"ipBlock": {"cidr": "169.254.169.254/32"}}], "ports": [_tcp(80)]},
+                {"to": [{"ipBlock": {"cidr": "169.254.169.252/32"}}], "ports": [_tcp(987), _tcp(988)]},
+                {"ports": [_tcp(443)]},
+            ],
+        }
     if settings.given.postgres is not None or settings.kind == "gcp":
         found["allow-postgres"] = {
             **everybody,
             "policyTypes": ["Egress"],
-            "egress": [{"ports": [{"protocol": "TCP", "port": settings.database_port}]}],
+            "egress": [{"ports": [_tcp(settings.database_port)]}],
         }
     return found
 
@@ -123,5 +134,9 @@ def answering(component: str, port: int, peers: list[manifests.Object], **labels
     return {
         "podSelector": {"matchLabels": {manifests.NAME: component, **labels}},
         "policyTypes": ["Ingress"],
-        "ingress": [{"from": peers, "ports": [{"protocol": "TCP", "port": port}]}],
+        "ingress": [{"from": peers, "ports": [_tcp(port)]}],
     }
+
+
+def _tcp(port: int) -> manifests.Object:
+    return {"protocol": "TCP", "port": port}

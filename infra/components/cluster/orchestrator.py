@@ -51,7 +51,7 @@ class Orchestrator(pulumi.ComponentResource):
         account = Account(naming.PREFECT_WORKER, AccountArgs(settings, FLOW_RUNS), inside)
         Server(
             naming.PREFECT_WORKER,
-            ServerArgs(settings, parts.worker(settings), account=naming.PREFECT_WORKER),
+            ServerArgs(settings, parts.worker(settings), account=naming.PREFECT_WORKER, token=True),
             pulumi.ResourceOptions(parent=self, depends_on=[pool, account]),
         )
         self.register_outputs({})

@@ -114,6 +114,7 @@ class Platform(pulumi.ComponentResource):
                 settings,
                 parts.agent(settings),
                 account=naming.AGENT,
+                token=True,
                 triggers={
                     "mlops.dev/environment-layer": self.environment.digest,
                     "mlops.dev/operator-layer": operator.digest,

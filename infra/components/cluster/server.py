@@ -15,13 +15,15 @@ from infra.cluster import ClusterSettings
 class ServerArgs:
     """`alone` is a program that must not run twice at once: the old pod goes before the new one comes.
 
-    `triggers` are annotations whose change starts it anew; `account` is a service account with a token.
+    `triggers` are annotations whose change starts it anew; `account` is its service account, `token` whether
+    it asks the API server.
     """
 
     settings: ClusterSettings[Any]
     container: manifests.Container
     alone: bool = True
     account: str | None = None
+    token: bool = False
     triggers: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     grace_s: int = 30
 
@@ -46,6 +48,7 @@ class Server(pulumi.ComponentResource):
                     args.container,
                     component=name,
                     account=args.account,
+                    token=args.token,
                     triggers=args.triggers,
                     grace_s=args.grace_s,
                 ),

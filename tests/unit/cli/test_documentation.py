@@ -15,6 +15,7 @@ from mlops_sdk import errors
 from mlops_sdk.cli.app import app
 from mlops_sdk.ledger.entries import KINDS
 from mlops_sdk.ledger.lease import Held, Holder
+from mlops_sdk.messaging import DeadLetter
 from mlops_sdk.registry.webhook_client import Webhook
 from mlops_sdk.release.diff import CodeChange, Diff, EntryChange, ModelChange, ParameterChange, TableChange
 from mlops_sdk.release.event_rules import EventRules
@@ -28,6 +29,7 @@ from mlops_sdk.rollout.events.react import Reaction
 from mlops_sdk.rollout.explain import plan_data
 from mlops_sdk.rollout.facts import Commit, Metric, ResourceChange
 from mlops_sdk.rollout.health import check_of
+from mlops_sdk.rollout.messages import dead_letter_row
 from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.plan import Intent, Plan
 from mlops_sdk.rollout.steps import Step
@@ -55,6 +57,11 @@ def test_the_fields_of_who_deploys_and_of_a_check_are_documented(
     answer = ask.lease(Project(root=tmp_path, app="shop"), "local")
     assert set(names(answer)) == documented("## lease show")
     assert set(names([check_of("a check", ok=True, detail="it holds")])) == documented("## doctor")
+
+
+def test_the_fields_of_dead_letters_are_documented() -> None:
+    letter = DeadLetter("7", b"{}", None, "malformed", 1, 0, NOW)
+    assert set(names([dead_letter_row(letter)])) == documented("## messages dead list")
 
 
 def test_the_fields_of_a_comparison_are_documented(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

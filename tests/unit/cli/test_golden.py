@@ -52,6 +52,35 @@ CHECKS = [
     {"name": "ready", "ok": True, "detail": "HTTP 200"},
     {"name": "error rate", "ok": False, "detail": "12 of 20 requests failed, 5.00% may"},
 ]
+DEAD_LETTERS = [
+    {
+        "id": "7",
+        "message": "00000000-0000-0000-0000-000000000007",
+        "kind": "job",
+        "run_date": "2026-01-31",
+        "release": "v0.0.2",
+        "ordering_key": None,
+        "bytes": 212,
+        "attempts": 5,
+        "replays": 0,
+        "dead_since": TIME,
+        "cause": "ValueError: no such customer (scores.py:41)",
+    },
+    {
+        "id": "9",
+        "message": None,
+        "kind": None,
+        "run_date": None,
+        "release": None,
+        "ordering_key": None,
+        "bytes": 2,
+        "attempts": 1,
+        "replays": 1,
+        "dead_since": TIME,
+        "cause": "malformed: `schema` is not 1",
+    },
+]
+REPLAYED = {"environment": "local", "queue": "mlops_events", "replayed": ["7"]}
 DIFF = Diff(
     code=CodeChange("a" * 40, "b" * 40, dirty=False, dependencies_changed=True),
     models=(
@@ -435,6 +464,8 @@ CASES = {
         Case("lease break local -m gone", {"rollout.session:open_session": _session}),
         Case("ledger verify local", {"rollout.audit:verify_ledger": says(VERIFIED)}),
         Case("ledger attest local", {"rollout.attest:attest": says(ATTESTATION)}),
+        Case("messages dead list local", {"rollout.messages:dead_letters": says(DEAD_LETTERS)}),
+        Case("messages dead replay local 7", {"rollout.messages:replay": says(REPLAYED)}),
         Case("tag explain v0.0.2", {"rollout.tags:explain_tag": says(TAG)}),
         Case(
             "agent run gc local",

@@ -56,7 +56,7 @@ def test_the_digest_covers_names_and_content_but_not_what_downloading_adds(tmp_p
     assert len({digest, renamed, folder_digest(tmp_path)}) == 3
 
 
-def test_the_signature_is_read_with_the_names_that_it_requires() -> None:
+def test_the_signature_is_read_with_its_names_and_which_of_them_are_optional() -> None:
     mlmodel = parse_mlmodel_text(
         """\
 flavors: {python_function: {}}
@@ -66,7 +66,8 @@ signature:
 """,
         where="MLmodel",
     )
-    assert mlmodel.input_names == ("a",)
+    assert mlmodel.input_names == ("a", "b")
+    assert mlmodel.optional_inputs == {"b"}
     assert mlmodel.signature is not None and set(mlmodel.signature) == {"inputs"}
 
 

@@ -1,0 +1,1 @@
+"""What messages and pipelines cost: `make bench-pipelines`."""

@@ -1,0 +1,240 @@
+"""Run the benches of the model server: `python -m tools.bench.serving [--quick] [--only NAME]...`
+
+A full run writes its part of `docs/benchmarks.md`; with `--quick` or `--only` it only prints. A bench that fails
+is listed as left out with its error, the others go on, and the exit code is 1.
+"""
+
+import json
+import operator
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial, reduce
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from tools.bench.figures import Bar, Figure
+from tools.bench.page import ROOT
+from tools.bench.running import Found, Results, Say, command_line
+from tools.bench.serving.comparing import FULL, QUICK, Sizes, figures, rounds
+from tools.bench.serving.load import Request
+from tools.bench.serving.servers import TOKEN, Servers
+
+_JSON = {"Content-Type": "application/json"}
+_ONE_ROW = "one row a request, 16 connections, one core"
+
+Rows = dict[str, list[list[float]]]
+
+
+class Bench:
+    """What every bench needs: servers, models' names with rows, and how long to measure."""
+
+    def __init__(self, servers: Servers, registry: str, rows: Rows, sizes: Sizes, say: Say) -> None:
+        self.servers = servers
+        self.registry = registry
+        self.rows = rows
+        self.sizes = sizes
+        self.say = say
+
+    def ours(self, model: str, *options: str, called: str = "", **variables: str) -> str:
+        """Start `mlops serve`; its name."""
+        name = called or f"mlops-{model}"
+        self.servers.ours(name, model, self.registry, list(options), variables)
+        return name
+
+    def measure(self, *requests: Request) -> dict[str, list[Any]]:
+        """Load the servers of `requests` in turn."""
+        return rounds(requests, self.sizes, self.servers.folder, self.say)
+
+    def predict(self, server: str, model: str, count: int = 1) -> Request:
+        """The canary API's request."""
+        return self._json(server, "/predict", {"data": self.rows[model][:count]})
+
+    def invocations(self, server: str, model: str, count: int = 1) -> Request:
+        """MLflow's request, in its cheapest form."""
+        return self._json(server, "/invocations", {"inputs": self.rows[model][:count]})
+
+    def infer(self, server: str, model: str, count: int = 1) -> Request:
+        """The Open Inference Protocol's request."""
+        rows = self.rows[model][:count]
+        tensor = {"name": "predict", "shape": [count, len(rows[0])], "datatype": "FP64"}
+        return self._json(
+            server,
+            f"/v2/models/{model}/infer",
+            {"inputs": [{**tensor, "data": reduce(operator.iadd, rows, [])}]},
+        )
+
+    def binary(self, server: str, model: str, count: int) -> Request:
+        """The same with binary tensors, both ways."""
+        data = np.array(self.rows[model][:count], dtype="<f8").tobytes()
+        tensor = {
+            "name": "predict",
+            "shape": [count, len(self.rows[model][0])],
+            "datatype": "FP64",
+            "parameters": {"binary_data_size": len(data)},
+        }
+        head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Inference-Header-Content-Length": str(len(head)),
+        }
+        url = f"{self.servers.url(server)}/v2/models/{model}/infer"
+        return Request(f"{server}-binary", url, head + data, headers)
+
+    def _json(self, server: str, path: str, body: dict[str, Any]) -> Request:
+        return Request(server, self.servers.url(server) + path, json.dumps(body).encode(), _JSON)
+
+
+def linear(bench: Bench) -> Found:
+    """One row of a linear model, beside MLflow, MLServer and a bare echo."""
+    bench.servers.echo()  # answers whatever the path
+    ours = bench.ours("linear")
+    bench.servers.mlflow("mlflow-linear", "linear")
+    bench.servers.mlserver("mlserver-linear", "linear")
+    found = bench.measure(
+        bench.predict(ours, "linear"),
+        bench.predict("echo", "linear"),
+        bench.invocations("mlflow-linear", "linear"),
+        bench.infer("mlserver-linear", "linear"),
+    )
+    bars = {
+        "mlflow-linear": ("`mlflow models serve`", 20.0),
+        "mlserver-linear": ("MLServer with adaptive batching", 14.0),
+        "echo": ("a bare ASGI echo", 0.55),
+    }
+    p99 = [each.p99_s * 1000 for each in found[ours]]
+    return [
+        *figures("linear model", _ONE_ROW, found, ours, bars),
+        Figure("linear model: 99th percentile of latency", _ONE_ROW, "ms", p99, Bar(3.0)),
+    ], []
+
+
+def trees(bench: Bench) -> Found:
+    """One row of a random forest of 100 trees and 30 features."""
+    ours = bench.ours("trees")
+    bench.servers.mlflow("mlflow-trees", "trees")
+    bench.servers.mlserver("mlserver-trees", "trees")
+    found = bench.measure(
+        bench.predict(ours, "trees"),
+        bench.invocations("mlflow-trees", "trees"),
+        bench.infer("mlserver-trees", "trees"),
+    )
+    bars = {
+        "mlflow-trees": ("`mlflow models serve`", 30.0),
+        "mlserver-trees": ("MLServer with adaptive batching", 13.0),
+    }
+    p99 = [each.p99_s * 1000 for each in found[ours]]
+    what = "100 trees x 30 features"
+    return [
+        *figures(what, _ONE_ROW, found, ours, bars),
+        Figure(f"{what}: 99th percentile of latency", _ONE_ROW, "ms", p99, Bar(3.0)),
+    ], []
+
+
+def own(bench: Bench) -> Found:
+    """One row of models that are not compiled: their own predict."""
+    all_figures: list[Figure] = []
+    for model, called in (("svc", "SVC, not compiled"), ("mlp", "MLPClassifier, not compiled")):
+        ours = bench.ours(model)
+        bench.servers.mlflow(f"mlflow-{model}", model)
+        bench.servers.mlserver(f"mlserver-{model}", model)
+        found = bench.measure(
+            bench.predict(ours, model),
+            bench.invocations(f"mlflow-{model}", model),
+            bench.infer(f"mlserver-{model}", model),
+        )
+        bars = {
+            f"mlflow-{model}": ("`mlflow models serve`", 6.0),
+            f"mlserver-{model}": ("MLServer with adaptive batching", 5.0),
+        }
+        all_figures += figures(called, _ONE_ROW, found, ours, bars)
+    return all_figures, []
+
+
+def many_rows(bench: Bench) -> Found:
+    """100 rows of 30 features, as JSON and as a binary tensor, beside MLflow."""
+    how = "100 rows x 30 features a request, 16 connections, one core"
+    ours = bench.ours("linear30")
+    bench.servers.mlflow("mlflow-linear30", "linear30")
+    found = bench.measure(
+        bench.predict(ours, "linear30", 100),
+        bench.binary(ours, "linear30", 100),
+        bench.invocations("mlflow-linear30", "linear30", 100),
+    )
+    called = "`mlflow models serve`"
+    as_json = {name: seen for name, seen in found.items() if not name.endswith("-binary")}
+    as_binary = {f"{ours}-binary": found[f"{ours}-binary"], "mlflow-linear30": found["mlflow-linear30"]}
+    binary = figures(
+        "100 rows, binary", how, as_binary, f"{ours}-binary", {"mlflow-linear30": (called, 20.0)}
+    )
+    return [
+        *figures("100 rows, JSON", how, as_json, ours, {"mlflow-linear30": (called, 10.0)}),
+        *(figure for figure in binary if "mlflow-linear30" not in figure.name),
+    ], []
+
+
+def features(bench: Bench) -> Found:
+    """What the canary costs: two slots, half of the traffic each, sticky by a key, compared all the time."""
+    plain = bench.ours("linear", called="plain")
+    full = bench.ours("linear", "--key-header", "X-User-Id", called="all-features")
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    url = bench.servers.url(full)
+    with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=60) as http:
+        http.post("/set-shadow-share", json={"share": 0.0}).raise_for_status()
+        http.post("/set-canary-probability", json={"probability": 0.5}).raise_for_status()
+    asked = bench.predict(full, "linear")
+    keyed = Request(asked.name, asked.url, asked.body, {**asked.headers, "X-User-Id": "7"})
+    found = bench.measure(bench.predict(plain, "linear"), keyed)
+    cost = [
+        100 * (1 - with_all.per_second / without.per_second)
+        for with_all, without in zip(found[full], found[plain], strict=True)
+    ]
+    how = "canary at 0.5 with a sticky key, metrics, comparison of both slots"
+    return [Figure("linear model: all features on cost", how, "%", cost, Bar(15.0))], []
+
+
+BENCHES: dict[str, Callable[[Bench], Found]] = {
+    "linear": linear,
+    "trees": trees,
+    "own": own,
+    "many-rows": many_rows,
+    "features": features,
+}
+
+
+def run(names: list[str], *, quick: bool) -> Results:
+    """Run these benches one after the other, each with its own servers."""
+    results = Results()
+    results.notes.append(
+        "Each server's process tree is pinned to core 0, wrk with one thread and 16 connections to core 1. All"
+        " servers of a bench run at once and are asked in turn; a load with a failed request is no figure."
+        " Peers: MLflow 3.17.2 (tensor signature, uvloop, httptools), MLServer 1.7.1 (batches up to 64 or 1 ms)."
+    )
+    sizes = QUICK if quick else FULL
+    with tempfile.TemporaryDirectory(prefix="mlops-bench-serving-") as name:
+        folder = Path(name)
+        with Servers(folder, results.say) as registry:
+            uri = registry.mlflow_registry()
+            results.say("training the models")
+            done = subprocess.run(
+                [sys.executable, "-m", "tools.bench.serving.train", uri, name],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+            rows: Rows = json.loads(done.stdout.splitlines()[-1])
+            for bench in names:
+                with Servers(folder, results.say) as servers:
+                    parts = Bench(servers, uri, rows, sizes, results.say)
+                    results.take(bench, partial(BENCHES[bench], parts))
+    results.end()
+    return results
+
+
+if __name__ == "__main__":
+    sys.exit(command_line("serving", run, BENCHES, __doc__))

@@ -1,8 +1,8 @@
 """Renew the locks: every package with its hashes, no download address.
 
 `requirements/lock.txt` from `pyproject.toml`, and the part of it that images hold (not what only developers use) as
-`image.txt`; for benches `sqlmesh.txt`, `mlflow-serve.txt` and `mlserver.txt` there, and for tests `clients.txt`, from the
-`.in` beside each: environments of their own.
+`image.txt`; for benches `sqlmesh.txt`, `mlflow-serve.txt` and `mlserver.txt` there, and for tests `clients.txt`, from
+the `.in` beside each: environments of their own.
 """
 
 import subprocess

@@ -7,13 +7,15 @@ TEST_PROCESSES ?= 2
 # Each of a platform's ten processes would otherwise compile the same 3,000 modules again at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup venv demo test test-fast test-slow soak kill-matrix lint bench bench-state bench-release bench-serving bench-pipelines soak-serving drift-table down clean lock
+.PHONY: help setup venv cluster demo test test-fast test-slow test-cluster soak kill-matrix lint bench bench-state bench-release bench-serving bench-pipelines soak-serving drift-table down clean lock
 
 help:
 	@echo "make setup      .venv from the lock, and the Pulumi engine"
 	@echo "make demo       from a manifest to a served recommendation and back, on this machine"
-	@echo "make test       lint, types, layers, and the tests of every level"
+	@echo "make test       lint, types, layers, and the tests of every level, without a cluster"
+	@echo "make test-cluster  the tests on a Kubernetes node of this machine's own (Linux, root), or on that of MLOPS_TEST_KUBECONFIG"
 	@echo "make test-fast  the same without the acceptance tests"
+	@echo "make cluster    what a Kubernetes node of this machine's own needs, for tests/cluster (Linux, root; 12 minutes once)"
 	@echo "make test-slow  the tests that make test leaves out because others show nearly the same"
 	@echo "make soak       tests by chance for some hours: a history of 10 minutes, 5,000 histories of releases, every fault between every two statements (SEED=N)"
 	@echo "make kill-matrix  every kill at every step of every command, 8 deployers at once, stopped deployers (ONLY='deploy/Up engine'); writes its part of docs/reliability.md"
@@ -43,11 +45,18 @@ lint: venv
 	.venv/bin/mypy mlops_sdk infra pipelines tools
 	.venv/bin/lint-imports
 
+cluster: setup
+	@.venv/bin/python -m tools.cluster prepare
+
 test: setup lint
-	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder tests
+	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder tests --ignore tests/cluster
+
+# One process: one node a machine.
+test-cluster: cluster
+	.venv/bin/python -m pytest tests/cluster
 
 test-fast: setup lint
-	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder tests --ignore tests/acceptance
+	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder tests --ignore tests/acceptance --ignore tests/cluster
 
 test-slow: setup
 	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder -m slow tests

@@ -66,7 +66,11 @@ def _job(settings: ClusterSettings[Any]) -> Object:
         "spec": {
             "backoffLimit": 0,
             "ttlSecondsAfterFinished": "{{ finished_job_ttl }}",
-            "template": {"metadata": pod["metadata"], "spec": pod["spec"]},
+            # The worker wants these two in the pod's spec, where the API server does not know them.
+            "template": {
+                "metadata": pod["metadata"],
+                "spec": {**pod["spec"], "parallelism": 1, "completions": 1},
+            },
         },
     }
 

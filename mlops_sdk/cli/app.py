@@ -13,8 +13,11 @@ from mlops_sdk.cli.commands import (
     diff,
     doctor,
     down,
+    env,
     event,
+    forward,
     history,
+    image,
     lease,
     ledger,
     lock,
@@ -23,7 +26,9 @@ from mlops_sdk.cli.commands import (
     promote,
     resume,
     rollback,
+    secrets,
     serve,
+    shell,
     stack,
     state,
     status,
@@ -77,6 +82,11 @@ app.command("diff")(diff.diff)
 app.command("which-release")(which_release.which_release)
 app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
+app.command("env")(env.env)
+app.command("forward")(forward.forward)
+app.command("shell")(shell.shell)
+app.add_typer(secrets.app, name="secrets")
+app.add_typer(image.app, name="image")
 app.add_typer(state.app, name="state")
 app.add_typer(stack.app, name="stack")
 app.add_typer(lease.app, name="lease")

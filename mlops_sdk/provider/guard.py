@@ -5,10 +5,10 @@ not write.
 """
 
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlops_sdk.errors import MovedError
+from mlops_sdk.provider.clusters import config_document, is_on_cluster
 from mlops_sdk.provider.handler import Environment
 
 if TYPE_CHECKING:
@@ -29,15 +29,6 @@ def lease_token(env: Environment) -> "LeaseToken | None":
     return LeaseToken(env.name, int(epoch)) if epoch else None
 
 
-def config_document(env: Environment) -> Any:
-    """The stack config that this run of the engine uses, as a document."""
-    from mlops_sdk.stack import config_file
-
-    named = os.environ.get("MLOPS_STACK_CONFIG")
-    path = Path(named) if named else env.root / "stacks" / f"Pulumi.{env.name}.yaml"
-    return config_file.read_plain(path, env.name)
-
-
 def can_be_asked(env: Environment) -> bool:
     """Whether there is a ledger to ask: not before the first update, nor while its own server is down.
 
@@ -45,6 +36,8 @@ def can_be_asked(env: Environment) -> bool:
 
     Raises UnreachableError when the supervisor does not say.
     """
+    if is_on_cluster(env):
+        return env.reach is not None
     if not (env.folder / "env" / "operator.env").exists():
         return False
     status = env.supervisor.status(DATABASE)

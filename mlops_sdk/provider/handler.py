@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mlops_sdk.provider.values import Plain
 
 if TYPE_CHECKING:
+    from mlops_sdk.platform.reach import Reach
     from mlops_sdk.platform.supervisor import Supervisor
     from mlops_sdk.runtime.settings import EnvironmentSettings, OperatorSettings
 
@@ -33,6 +34,17 @@ class Environment:
     @cached_property
     def folder(self) -> Path:
         return self.root / ".mlops" / self.name
+
+    @cached_property
+    def reach(self) -> "Reach | None":
+        """The cluster that the environment is on, open until this process ends.
+
+        None on the local kind, and before there is anything in the cluster that could be asked. Raises
+        UnreachableError, AuthError or InputError as `platform.reach.reach`.
+        """
+        from mlops_sdk.provider.clusters import open_reach
+
+        return open_reach(self)
 
     @cached_property
     def supervisor(self) -> "Supervisor":

@@ -8,7 +8,8 @@ function that `mlops deploy` calls, which finds the pointer there already after 
 import getpass
 from collections.abc import Sequence
 
-from mlops_sdk.provider.guard import can_be_asked, config_document, lease_token, refuse_if_moved
+from mlops_sdk.provider.clusters import config_document, is_on_cluster, services_of, traffic_of
+from mlops_sdk.provider.guard import can_be_asked, lease_token, refuse_if_moved
 from mlops_sdk.provider.handler import Environment, Handler
 from mlops_sdk.provider.values import Plain
 
@@ -39,7 +40,11 @@ class LiveHandler(Handler):
         wanted = inputs.get("digest")
         if not wanted:
             return None
-        if outputs.get("pointer") != wanted or not _is_routed(env, int(inputs["servicePort"])):
+        if outputs.get("pointer") != wanted:
+            return "pointer"
+        if is_on_cluster(env) and not can_be_asked(env):
+            return None
+        if not _is_routed(env, str(wanted), int(inputs["servicePort"])):
             return "pointer"
         if not can_be_asked(env):
             return None
@@ -51,13 +56,12 @@ class LiveHandler(Handler):
             return
         from mlops_sdk.stack import config
         from mlops_sdk.traffic.handover import handover
-        from mlops_sdk.traffic.router_files import FileTraffic
 
         handover(
             conninfo=env.operator().operator_url,
             environment=env.name,
             target=str(inputs["digest"]),
-            traffic=FileTraffic(env.folder / "router"),
+            traffic=traffic_of(env),
             lease=lease_token(env),
             actor=getpass.getuser(),
             reason="pulumi up: stack config names this release live",
@@ -78,12 +82,19 @@ class LiveHandler(Handler):
         env.leaving.set()
 
 
-def _is_routed(env: Environment, port: int) -> bool:
-    """Whether the router's slot `current` is this service; `next` and its share are a shift's business."""
+def _is_routed(env: Environment, digest: str, port: int) -> bool:
+    """Whether the router's slot `current` is this service; `next` and its share are a shift's business.
+
+    On a cluster a release's service is known by its name; its port is the same as every other's.
+    """
     from mlops_sdk.errors import NotFoundError
-    from mlops_sdk.traffic.router_files import FileTraffic
 
     try:
-        return FileTraffic(env.folder / "router").read().current_port == port
+        current = traffic_of(env).read().current_port
     except NotFoundError:
         return False
+    if not is_on_cluster(env):
+        return current == port
+    from mlops_sdk.platform.reach import service_name
+
+    return current is not None and services_of(env).get(current) == service_name(digest)

@@ -24,6 +24,7 @@ from mlops_sdk.rollout.facts import is_own
 from mlops_sdk.rollout.forgotten import end_forgotten
 from mlops_sdk.rollout.locking import release_code
 from mlops_sdk.rollout.plan import Intent, Plan
+from mlops_sdk.rollout.pods import with_pods
 from mlops_sdk.rollout.progress import Note, StepDone, StepStarted
 from mlops_sdk.rollout.pulumi_events import narrate
 from mlops_sdk.rollout.session import Session
@@ -277,7 +278,10 @@ def _up(run: Run) -> None:
             where=session.environment,
             remedy=f"apply that first with `mlops up {session.environment}`, or pass --allow-platform-changes",
         )
-    _render_and_up(run)
+    try:
+        _render_and_up(run)
+    except MlopsError as error:
+        raise with_pods(session, run.lock.digest, error) from error
 
 
 def _render_and_up(run: Run) -> None:
@@ -285,6 +289,7 @@ def _render_and_up(run: Run) -> None:
     run.lease.confirm()
     run.session.render_config(under_way=run.lock.digest)
     run.session.stack.up(narrate(run.session.report), lease_epoch=run.lease.token.epoch)
+    run.session.open_services()
 
 
 def _verify(run: Run) -> None:

@@ -115,6 +115,10 @@ def status(project: Project, environment: str) -> dict[str, Any]:
 
 
 def _processes(session: Session) -> list[dict[str, Any]]:
+    if session.reach is not None:
+        from mlops_sdk.cluster.pods import read_pods
+
+        return [{"name": pod.name, "state": pod.state, "pid": None} for pod in read_pods(session.reach.api)]
     from mlops_sdk.platform.supervisor import Supervisor
 
     return [

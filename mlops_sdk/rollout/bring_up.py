@@ -3,14 +3,14 @@
 import shutil
 import time
 
-from mlops_sdk.errors import UnreachableError
+from mlops_sdk.errors import InputError, UnreachableError
 from mlops_sdk.platform.postgres import remove_data
 from mlops_sdk.platform.programs import PREFECT_WORKER
 from mlops_sdk.platform.supervisor import Supervisor
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.progress import Note, Report, silent
 from mlops_sdk.rollout.pulumi_events import narrate
-from mlops_sdk.rollout.session import open_session
+from mlops_sdk.rollout.session import open_session, place_of
 from mlops_sdk.runtime import env_file
 from mlops_sdk.stack.drive import Stack
 from mlops_sdk.traffic.handover import reconcile
@@ -39,6 +39,11 @@ def stop(project: Project, environment: str, *, report: Report = silent, timeout
     Raises DeadlineError naming what still runs after `timeout_s` seconds.
     """
     project.check_environment(environment)
+    if place_of(project, environment) is not None:
+        raise InputError(
+            f"{environment} runs on a cluster, and `down` stops the processes of this machine",
+            remedy=f"`pulumi destroy -s {environment}` removes it with its data",
+        )
     supervisor = Supervisor(project.environment_folder(environment))
     running = [status for status in supervisor.statuses().values() if status.pid]
     if any(status.name == PREFECT_WORKER for status in running):

@@ -44,7 +44,7 @@ def build_table(run: Run, table: str) -> None:
         run.binding().fingerprints[table],
         lease=run.lease.token,
         master_key=session.operator.master_key,
-        start=lambda order: _run_flow(run, order, code),
+        start=lambda order: (_run_child if session.reach else _run_flow)(run, order, code),
         left_s=run.left_s,
         report=lambda line: session.report(Note(line)),
     )
@@ -110,6 +110,26 @@ def _run_flow(run: Run, order: BuildOrder, code: ReleaseCode) -> None:
                 name=f"{run.lock.release} {order.table} #{order.attempt}",
                 log=lambda line: session.report(Note(line)),
             )
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _run_child(run: Run, order: BuildOrder, code: ReleaseCode) -> None:
+    """Build from this machine by the environment's forwards, in the release's own code."""
+    from mlops_sdk.runtime import env_file
+
+    session = run.session
+    folder = session.folder / "env"
+    path = folder / f"build-{order.fingerprint}.env"
+    _settings(run, order).write(path)
+    try:
+        variables = env_file.load_layers(session.folder, "environment", path.stem, environ={})
+        code.run_lines(
+            "mlops_sdk.state.build_command",
+            variables,
+            timeout_s=run.left_s(),
+            report=lambda line: session.report(Note(line)),
+        )
     finally:
         path.unlink(missing_ok=True)
 

@@ -7,6 +7,8 @@ programs and files needs, so no secret of the operator reaches release code.
 import json
 import os
 import subprocess
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,41 @@ class ReleaseCode:
                 where=str(self.checkout),
                 remedy="release code must not print when it is imported",
             ) from error
+
+    def run_lines(
+        self, module: str, variables: Mapping[str, str], *, timeout_s: float, report: Callable[[str], None]
+    ) -> None:
+        """Run `python -P -m MODULE` with `variables`, and report each line that it prints.
+
+        Raises MlopsError with its last lines when it fails, DeadlineError after `timeout_s` seconds.
+        """
+        command = [str(self.python), "-P", "-m", module]
+        lines: list[str] = []
+        with subprocess.Popen(
+            command,
+            cwd=self.checkout,
+            env={**self.environ(), **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as child:
+            assert child.stdout is not None
+            timer = threading.Timer(timeout_s, child.kill)
+            timer.start()
+            for line in child.stdout:
+                lines = [*lines[-14:], line.rstrip()]
+                report(line.rstrip())
+            child.wait()
+            late = not timer.is_alive()
+            timer.cancel()
+        if late:
+            raise DeadlineError(f"{module} did not end within {timeout_s:.0f} s", where=str(self.checkout))
+        if child.returncode != 0:
+            raise MlopsError(
+                f"{module} failed:\n{_tail(chr(10).join(lines))}",
+                where=str(self.checkout),
+                remedy="the release's own code said this: mend it in a new commit",
+            )
 
 
 def _tail(text: str, lines: int = 15) -> str:

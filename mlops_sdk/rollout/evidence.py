@@ -12,9 +12,12 @@ from typing import Any
 
 import psycopg
 
+from mlops_sdk.cluster.pods import reasons
 from mlops_sdk.errors import MlopsError
 from mlops_sdk.platform.programs import service_name
+from mlops_sdk.platform.reach import DIGEST_LABEL
 from mlops_sdk.release.binding import Binding
+from mlops_sdk.release.digest import short
 from mlops_sdk.rollout.session import Session
 from mlops_sdk.rollout.verify.checks import Check
 from mlops_sdk.rollout.verify.service import scrape
@@ -86,6 +89,10 @@ def _metrics(binding: Binding) -> Callable[[], str]:
 
 
 def _log(session: Session, binding: Binding) -> Callable[[], str]:
+    if session.reach is not None:
+        api = session.reach.api
+        return lambda: "\n".join(reasons(api, {DIGEST_LABEL: short(binding.digest)}))
+
     def read() -> str:
         path = session.folder / "logs" / f"{service_name(binding.digest)}.log"
         with path.open("rb") as file:

@@ -178,6 +178,10 @@ def flow_runs_under_way(settings: EnvironmentSettings) -> tuple[FlowRunSeen, ...
 
 
 def _processes(session: Session) -> dict[str, bool]:
+    if session.reach is not None:
+        from mlops_sdk.cluster.pods import read_pods
+
+        return {pod.workload: pod.running for pod in read_pods(session.reach.api)}
     from mlops_sdk.platform.supervisor import Supervisor
 
     return {name: one.running for name, one in Supervisor(session.folder).statuses().items()}

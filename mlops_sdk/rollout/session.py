@@ -3,9 +3,10 @@
 Opening a session reads files and connects to nothing; each collaborator connects when it is used.
 """
 
+import atexit
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from mlops_sdk.errors import InputError, LeaseHeldError, NotFoundError
 from mlops_sdk.ledger.lease import Holder, Lease, break_lease, current
 from mlops_sdk.ledger.store import Ledger
 from mlops_sdk.platform.ports import LOOPBACK
+from mlops_sdk.platform.reach import is_on_cluster
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
@@ -25,9 +27,12 @@ from mlops_sdk.stack import config
 from mlops_sdk.stack.config import Basis
 from mlops_sdk.stack.config_file import read_plain
 from mlops_sdk.stack.drive import Stack
+from mlops_sdk.traffic.port import TrafficPort
 from mlops_sdk.traffic.router_files import FileTraffic
 
 if TYPE_CHECKING:
+    from mlops_sdk.platform.inside import Inside
+    from mlops_sdk.platform.reach import Place, Reach
     from mlops_sdk.registry.client import Registry
 
 AGENT = "agent"
@@ -42,7 +47,10 @@ _AGENT_PATIENCE_S = 120.0
 
 @dataclass(frozen=True)
 class Session:
-    """An environment that is up, seen from the machine of a person who deploys."""
+    """An environment that is up, seen from the machine of a person who deploys.
+
+    `reach` leads into the cluster that it is in; None: it is on this machine.
+    """
 
     project: Project
     environment: str
@@ -50,8 +58,9 @@ class Session:
     operator: OperatorSettings
     ledger: Ledger
     stack: Stack
-    traffic: FileTraffic
+    traffic: TrafficPort
     report: Report
+    reach: "Reach | Inside | None" = None
 
     @property
     def folder(self) -> Path:
@@ -61,6 +70,14 @@ class Session:
     def addresses(self) -> dict[str, str]:
         """Return what a person can open in a browser or ask with curl, by name."""
         settings = self.settings
+        if self.reach is not None:
+            return {
+                "router": settings.router_url,
+                "mlflow": settings.mlflow_tracking_uri,
+                "prefect": settings.prefect_api_url.removesuffix("/api"),
+                "postgres": f"{settings.database_host}:{settings.database_port}/{settings.database_name}",
+                "cluster": self.reach.api.where,
+            }
         port = config.ports_of(read_plain(self.stack.config.path, self.environment)).get("agent")
         return {
             "router": settings.router_url,
@@ -88,6 +105,19 @@ class Session:
             lease.release()
             raise
         return lease
+
+    def open_services(self) -> None:
+        """Make each bound release's service answer on its `service_port` of this machine, as on the local kind.
+
+        On a cluster the port is a forward's; it is asked for again after every `up`, which makes new services.
+        """
+        if self.reach is not None:
+            from mlops_sdk.platform.reach import service_name
+
+            self.reach.refresh()
+            self.reach.open_services(
+                {service_name(one.digest): one.service_port for one in self.ledger.bindings()}
+            )
 
     def _acquire(self, holder: Holder) -> Lease:
         deadline, told = time.monotonic() + _AGENT_PATIENCE_S, False
@@ -214,6 +244,68 @@ def open_session(project: Project, environment: str, report: Report = silent) ->
     the shell's variables are those of another one.
     """
     project.check_environment(environment)
+    from mlops_sdk.platform.inside import inside, is_inside
+
+    if is_inside(environment):
+        here, operator = inside(), OperatorSettings.parse()
+        session = _wired(project, environment, report, traffic_of(operator, environment, here), here)
+        session.open_services()
+        yield session
+        return
+    place = place_of(project, environment)
+    if place is None:
+        yield _session(
+            project, environment, report, FileTraffic(project.environment_folder(environment) / "router")
+        )
+        return
+    from mlops_sdk.platform.reach import reach
+
+    with ExitStack() as stack:
+        reached = stack.enter_context(reach(place))
+        operator = OperatorSettings.load(place.folder, "operator")
+        traffic = traffic_of(operator, environment, reached)
+        session = _session(project, environment, report, traffic, reached)
+        session.open_services()
+        yield session
+
+
+def place_of(project: Project, environment: str) -> "Place | None":
+    """Return where on a cluster the environment is, by its stack config; None where it is on this machine."""
+    from mlops_sdk.platform import reach
+
+    path = project.root / "stacks" / f"Pulumi.{environment}.yaml"
+    if not path.exists():
+        return None
+    document = read_plain(path, environment)
+    if not is_on_cluster(config.kind_of(document)):
+        return None
+    return reach.place_of(
+        config.values_of(document),
+        app=project.app,
+        environment=environment,
+        root=project.root,
+        folder=project.environment_folder(environment),
+    )
+
+
+def traffic_of(operator: OperatorSettings, environment: str, reached: "Reach | Inside") -> TrafficPort:
+    """Return the router of an environment on a cluster: its HTTPRoute, with services named by the ledger."""
+    from mlops_sdk.platform.reach import service_name
+    from mlops_sdk.traffic.gateway import GatewayTraffic
+
+    ledger = Ledger(operator.operator_url, environment)
+    return GatewayTraffic(
+        reached.api, lambda: {one.service_port: service_name(one.digest) for one in ledger.bindings()}
+    )
+
+
+def _session(
+    project: Project,
+    environment: str,
+    report: Report,
+    traffic: TrafficPort,
+    reached: "Reach | None" = None,
+) -> Session:
     folder = project.environment_folder(environment)
     if not (folder / "env" / "operator.env").exists():
         raise NotFoundError(
@@ -221,34 +313,63 @@ def open_session(project: Project, environment: str, report: Report = silent) ->
             where=str(folder),
             remedy=f"run `mlops up {environment}`",
         )
-    operator = OperatorSettings.load(folder, "operator")
-    settings = EnvironmentSettings.load(folder, "environment")
+    return _wired(project, environment, report, traffic, reached)
+
+
+def _wired(
+    project: Project,
+    environment: str,
+    report: Report,
+    traffic: TrafficPort,
+    reached: "Reach | Inside | None",
+) -> Session:
+    """The variables of the process win over the files; a pod has no files."""
+    from mlops_sdk.platform.inside import Inside
+
+    if isinstance(reached, Inside):
+        operator, settings = OperatorSettings.parse(), EnvironmentSettings.parse()
+    else:
+        folder = project.environment_folder(environment)
+        operator = OperatorSettings.load(folder, "operator")
+        settings = EnvironmentSettings.load(folder, "environment")
     if settings.environment != environment:
         raise InputError(
             f"MLOPS_ENVIRONMENT of this shell is {settings.environment}, and its variables win over the files",
             where=environment,
             remedy="begin a new shell, or unset the variables of the other environment",
         )
-    yield Session(
+    return Session(
         project=project,
         environment=environment,
         settings=settings,
         operator=operator,
         ledger=Ledger(operator.operator_url, environment),
         stack=Stack(project, environment, report=lambda line: report(Note(line))),
-        traffic=FileTraffic(folder / "router"),
+        traffic=traffic,
         report=report,
+        reach=reached,
     )
 
 
 def registry_of(project: Project, environment: str) -> "Registry":
     """Return the project's model registry: its own, or that of the environment. Raises NotFoundError."""
     # Its HTTP client costs a quarter of a second, and what only asks the ledger needs none.
+    from mlops_sdk.platform.inside import is_inside
     from mlops_sdk.registry.client import Registry
 
     if project.registry_uri:
         return Registry(project.registry_uri)
+    if is_inside(environment):
+        return Registry(EnvironmentSettings.parse().mlflow_tracking_uri)
     folder = project.environment_folder(environment)
+    place = place_of(project, environment)
+    if place is not None:
+        from mlops_sdk.platform.reach import reach
+
+        # Whoever asks for the registry keeps it for the rest of the command.
+        stack = ExitStack()
+        atexit.register(stack.close)
+        stack.enter_context(reach(place))
     if not (folder / "env" / "environment.env").exists():
         raise NotFoundError(
             f"the project names no registry, and environment {environment} was never brought up",

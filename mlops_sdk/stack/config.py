@@ -142,6 +142,16 @@ def basis_of(document: Mapping[str, Any]) -> Basis | None:
     return None if value is None else Basis.from_document(plain(value))
 
 
+def kind_of(document: Mapping[str, Any]) -> str:
+    """The environment's kind; a config that names none is of kind local."""
+    return str(_value(document, "kind") or "local")
+
+
+def values_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Every value of the config by its full name, plain. A secret is the encrypted map that the file holds."""
+    return {str(name): plain(value) for name, value in (document.get("config") or {}).items()}
+
+
 def has_given_postgres(document: Mapping[str, Any]) -> bool:
     """Whether Postgres is a server that somebody else runs, not one of the environment's own processes."""
     return bool(_value(document, POSTGRES_URL))

@@ -81,6 +81,10 @@ class ConfigFile:
                 " Pulumi.local.example.yaml is what to begin with",
             )
         document = read(source, self.environment)
+        if config.kind_of(document) != "local":
+            if source == self.example:
+                self.write(document)
+            return  # servers on a cluster have fixed ports
         values = document.setdefault("config", {})
         ports = values.setdefault(f"{config.PROJECT}:ports", {})
         missing = [name for name in config.PORTS if not ports.get(name)]

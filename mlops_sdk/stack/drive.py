@@ -101,6 +101,11 @@ class Stack:
                 key = self._known_master_key() or secrets.token_urlsafe(32)
                 self._plain(["config", "set", "--stack", self.environment, "--secret", "masterKey"], key)
 
+    def set_secret(self, name: str, value: str) -> None:
+        """Encrypt a value of the stack's config; it goes by standard input, never by an argument."""
+        with self._only_one(wait_s=self._wait_s):
+            self._plain(["config", "set", "--stack", self.environment, "--secret", name], value)
+
     def exists(self) -> bool:
         """Whether `init` has been called once on this machine."""
         return self._checkpoint.exists() and self.config.path.exists()

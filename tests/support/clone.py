@@ -64,7 +64,11 @@ class Clone:
 
     def shell(self, command: str, *, fails: bool = False, timeout_s: float = 240) -> str:
         """Run a line of bash in the clone, with what `mlops stack env` exports; return its output."""
-        line = f'eval "$(.venv/bin/mlops stack env local)"; {command}'
+        return self.shell_of("local", command, fails=fails, timeout_s=timeout_s)
+
+    def shell_of(self, environment: str, command: str, *, fails: bool = False, timeout_s: float = 240) -> str:
+        """As `shell`, with another environment's stack."""
+        line = f'eval "$(.venv/bin/mlops stack env {environment})"; {command}'
         done = subprocess.run(
             ["bash", "-c", line],
             cwd=self.root,

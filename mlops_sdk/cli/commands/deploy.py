@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mlops_sdk.cli.confirm import confirm_place
 from mlops_sdk.cli.options import (
     AllowDirty,
     AllowPlatformChanges,
@@ -15,6 +16,7 @@ from mlops_sdk.cli.options import (
     Quiet,
     Reason,
     TimeoutS,
+    Yes,
 )
 from mlops_sdk.cli.output import emit, say
 from mlops_sdk.cli.progress import reporter
@@ -38,6 +40,7 @@ def deploy(
             "--plan", help="Apply this plan, if it still holds; it says what and where.", metavar="PLAN"
         ),
     ] = None,
+    yes: Yes = False,
     output: Output = Form.table,
     quiet: Quiet = False,
     timeout_s: TimeoutS = 3600.0,
@@ -66,6 +69,7 @@ def deploy(
     project = load_project()
     outcome = deploy_saved(project, saved, **options) if saved else None
     if file is not None:
+        confirm_place(environment, yes=yes)
         outcome = run(project, environment, file, **options)
     assert outcome is not None  # one of the two was given
     emit(outcome.document(), output, lambda: say(outcome.sentence()))

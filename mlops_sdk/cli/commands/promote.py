@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 
 from mlops_sdk.cli.completion import environments, releases
-from mlops_sdk.cli.options import AllowPlatformChanges, EndBlockers, Form, Output, Quiet, Reason, TimeoutS
+from mlops_sdk.cli.confirm import confirm_place
+from mlops_sdk.cli.options import (
+    AllowPlatformChanges,
+    EndBlockers,
+    Form,
+    Output,
+    Quiet,
+    Reason,
+    TimeoutS,
+    Yes,
+)
 from mlops_sdk.cli.output import emit, say
 from mlops_sdk.cli.progress import reporter
 
@@ -40,6 +50,7 @@ def promote(
     reason: Reason = "",
     allow_platform_changes: AllowPlatformChanges = False,
     end_blockers: EndBlockers = False,
+    yes: Yes = False,
     output: Output = Form.table,
     quiet: Quiet = False,
     timeout_s: TimeoutS = 3600.0,
@@ -51,6 +62,7 @@ def promote(
     from mlops_sdk.release.project import load_project
     from mlops_sdk.rollout.promote import promote as run
 
+    confirm_place(target, yes=yes)
     outcome = run(
         load_project(),
         source,

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from mlops_sdk.cli.completion import releases
+from mlops_sdk.cli.confirm import confirm_place
 from mlops_sdk.cli.options import EndBlockers, Environment, Form, Output, Quiet, TimeoutS, Yes
 from mlops_sdk.cli.output import emit, say
 from mlops_sdk.cli.progress import reporter
@@ -35,6 +36,7 @@ def rollback(
     from mlops_sdk.release.project import load_project
     from mlops_sdk.rollout.rollback import Rollback
 
+    confirm_place(environment, yes=yes)
     with Rollback.begin(
         load_project(),
         environment,

@@ -3,14 +3,17 @@
 It must not know what a duty does or what the page shows.
 """
 
+import atexit
 import logging
 import os
 import signal
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from mlops_sdk.errors import MlopsError, PolicyError
+from mlops_sdk.platform.inside import is_inside
 from mlops_sdk.platform.ports import LOOPBACK, who_listens
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.agent.duties import all_duties, duty_named
@@ -38,8 +41,14 @@ def run_once(project: Project, environment: str, duty: str, report: Report = sil
             work.close()
 
 
+CLUSTER_PORT = 8080
+"""The agent's port in its pod."""
+
+
 def agent_port(project: Project, environment: str) -> int:
     """The port of the environment's agent. Raises PolicyError where stack config, of an earlier version, has none."""
+    if is_inside(environment):
+        return CLUSTER_PORT
     file = ConfigFile(project.root / "stacks", environment)
     port = config.ports_of(read_plain(file.path, environment)).get("agent")
     if port is None:
@@ -83,8 +92,10 @@ def serve(
     from mlops_sdk.rollout.events.serve import event_routes
 
     def open_work(stop: threading.Event) -> Work:
-        with open_session(project, environment, _log) as session:
-            return Work(session, stop)
+        # Duties use it until the process ends: so do the ways into a cluster.
+        opened = ExitStack()
+        atexit.register(opened.close)
+        return Work(opened.enter_context(open_session(project, environment, _log)), stop)
 
     open_work(threading.Event())  # an environment that is not there is said at once
     wanted = agent_port(project, environment) if port is None else port

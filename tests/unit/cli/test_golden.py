@@ -24,6 +24,7 @@ from mlops_sdk.rollout.events.poll import Polled
 from mlops_sdk.rollout.events.react import Reaction
 from mlops_sdk.rollout.facts import Commit, Facts, LastBuild, Metric, ResourceChange
 from mlops_sdk.rollout.outcome import Outcome
+from mlops_sdk.rollout.people import Variables
 from mlops_sdk.rollout.plan import Intent, Plan
 from mlops_sdk.rollout.steps import Bind, Build, Handover, Shift, Up, Verify
 from mlops_sdk.state.loss import TableLoss
@@ -44,6 +45,8 @@ class Case:
     forms: tuple[str, ...] = ("table", "json", "yaml")
 
 
+VARIABLES = Variables({"MLOPS_ENVIRONMENT": "local"}, ("MLOPS_SOURCE_URL",))
+SECRETS = [{"name": "masterKey", "set": True, "what": "what every role's password is derived from"}]
 OUTCOME = Outcome("local", "v0.0.2", DIGEST, "v0.0.1", 12, True, 8.31)
 CHECKS = [
     {"name": "ready", "ok": True, "detail": "HTTP 200"},
@@ -440,6 +443,9 @@ CASES = {
         Case("at local~1", {"rollout.ask:at": says(AT)}),
         Case("diff v0.0.1 v0.0.2", {"rollout.compare:compare": says(COMPARED)}),
         Case("which-release r1", {"rollout.ask:which_release": says(WHICH)}),
+        Case("env local --host", {"rollout.people:environment_variables": says(VARIABLES)}),
+        Case("secrets ls local", {"rollout.people:secrets": says(SECRETS)}),
+        Case("image ref job", {"platform.git:commit_of": says("c" * 40)}),
         Case("doctor local", {"rollout.checks:doctor": says(DOCTOR)}, code=1),
         Case(
             "doctor local --reconcile -m restored --yes",
@@ -487,7 +493,7 @@ CASES = {
 def test_a_command_prints_what_it_always_printed(
     case: Case, form: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    project = Project(root=tmp_path, app="shop", environments=("local",))
+    project = Project(root=tmp_path, app="shop", image_repository="hub/shop", environments=("local",))
     monkeypatch.setattr("mlops_sdk.release.project.load_project", lambda *_: project)
     for name, answer in case.answers.items():
         module, _, attribute = name.partition(":")

@@ -1,0 +1,209 @@
+"""The whole product on a real cluster, with its own images in real pods: an order of tests that is a story.
+
+One environment `stg` for all of them: up, two releases of the recommender, a shift, back, and what goes wrong on the
+way. Each test leaves the environment as the next one expects it.
+"""
+
+import base64
+import json
+import secrets
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mlops_sdk.cluster.pods import read_pods
+from mlops_sdk.release.digest import short
+from mlops_sdk.release.project import load_project
+from mlops_sdk.rollout.flow_runs import FlowJob, Prefect
+from mlops_sdk.rollout.session import open_session
+from tests.support.cluster import RealCluster, until
+from tests.support.cluster_environment import (
+    ClusterEnvironment,
+    cluster_environment,
+    kubectl_json,
+    train,
+)
+
+pytestmark = pytest.mark.timeout(900)
+
+_CLIENTS = 4
+_PATH = "/recommend?user_id=7&k=5"
+
+
+@pytest.fixture(scope="module")
+def stg(tmp_path_factory: pytest.TempPathFactory, real_cluster: RealCluster) -> Iterator[ClusterEnvironment]:
+    """An environment that is up, with films in its source database and models in its registry."""
+    with cluster_environment(tmp_path_factory.mktemp("stg"), real_cluster) as made:
+        made.run("up", "stg")
+        train(made)
+        yield made
+
+
+def test_up_makes_every_server_ready_and_a_second_one_changes_nothing(stg: ClusterEnvironment) -> None:
+    with stg.api() as api:
+        pods = read_pods(api)
+    assert all(pod.running for pod in pods), pods
+    workloads = {pod.workload for pod in pods}
+    assert workloads == {"agent", "mlflow", "postgres", "prefect", "prefect-worker", "relay"}
+    said = stg.run("up", "stg")
+    assert "0 resources changed" in said
+    # The cluster is shown before it is changed.
+    assert f"context {stg.cluster.access.context}" in said
+
+
+def test_two_releases_go_live_one_after_the_other_and_no_request_fails(stg: ClusterEnvironment) -> None:
+    stg.run("deploy", "stacks/releases/v0.0.1.yaml", "-e", "stg", "-m", "the first release")
+    first = until(lambda: _answered_by(stg, "v0.0.1"), "an answer of the first release")
+    assert first.json()
+    with _clients(stg) as seen:
+        stg.run("deploy", "stacks/releases/v0.0.2.yaml", "-e", "stg", "-m", "a better reranker")
+        until(lambda: _answered_by(stg, "v0.0.2"), "an answer of the second release")
+    assert {answer for answer in seen if answer.startswith("v")} <= {"v0.0.1", "v0.0.2"}
+    assert not [answer for answer in seen if not answer.startswith("v")], seen
+    assert stg.json("status", "stg")["live"] == "v0.0.2"
+
+
+def test_the_state_job_cut_the_release_s_schema(stg: ClusterEnvironment) -> None:
+    releases = stg.json("status", "stg")["releases"]
+    schemas = {one["pg_schema"] for one in releases}
+    found = stg.run("state", "shell", "stg", "-c", "SELECT current_schemas(false)")
+    assert any(schema in found for schema in schemas)
+    jobs = json.loads(kubectl_json(stg, "get", "jobs", "-o", "json"))["items"]
+    states = [job for job in jobs if job["metadata"]["name"].startswith("state-")]
+    assert len(states) == len(releases)
+    assert all(job["status"].get("succeeded") == 1 for job in states)
+
+
+def test_a_rollback_brings_the_first_release_back_and_no_request_fails(stg: ClusterEnvironment) -> None:
+    before = _inputs(stg)
+    with _clients(stg) as seen:
+        stg.run("rollback", "stg", "-m", "try it", "--yes")
+        until(lambda: _answered_by(stg, "v0.0.1"), "an answer of the first release")
+    assert not [answer for answer in seen if not answer.startswith("v")], seen
+    stg.run("resume", "stg")
+    stg.run("deploy", "stacks/releases/v0.0.2.yaml", "-e", "stg", "-m", "forward again")
+    # A -> B -> A: what the program declares is the same, byte for byte.
+    assert _inputs(stg) == before
+
+
+def test_a_flow_s_pod_has_both_layers_of_variables(stg: ClusterEnvironment) -> None:
+    digest = stg.json("status", "stg")["digest"]
+    lines: list[str] = []
+    with open_session(load_project(stg.clone.root), "stg") as session:
+        job = FlowJob(
+            flow="print-variables",
+            deployment="printing",
+            checkout=Path("/app"),
+            entrypoint="pipelines/printing.py:print_variables",
+            work_pool="mlops",
+            job_variables={"layer": f"release-{short(digest)}"},
+        )
+        with Prefect(session.settings.prefect_api_url) as prefect:
+            prefect.run(job, timeout_s=240, name="printing", log=lines.append)
+    said = "\n".join(lines)
+    for name in ("MLOPS_ENVIRONMENT", "MLOPS_DATABASE_HOST", "MLOPS_RELEASE_DIGEST", "MLOPS_PG_SCHEMA"):
+        assert f"{name} is here" in said
+    assert "MLOPS_OPERATOR_URL" not in said
+
+
+def test_drift_by_hand_is_seen_and_mended(stg: ClusterEnvironment) -> None:
+    with stg.api() as api:
+        api.merge("deployments", "relay", {"spec": {"replicas": 2}})
+    stg.clone.shell_of("stg", "pulumi refresh --yes --skip-preview --stack stg --non-interactive")
+    said = stg.clone.shell_of("stg", "pulumi preview --diff --stack stg --non-interactive")
+    assert "replicas" in said
+    stg.run("up", "stg")
+    with stg.api() as api:
+        assert api.require("deployments", "relay")["spec"]["replicas"] == 1
+
+
+def test_planted_secrets_are_found_nowhere(stg: ClusterEnvironment) -> None:
+    with stg.api() as api:
+        planted = {
+            base64.b64decode(value).decode()
+            for secret in api.list("secrets")
+            for name, value in (secret.get("data") or {}).items()
+            if name.endswith(("URL", "KEY", "PASSWORD"))
+        }
+        shown = json.dumps(
+            [api.list(kind) for kind in ("configmaps", "pods", "deployments", "jobs", "events")]
+        )
+        logs = "".join(api.log(pod.name, last=2000) for pod in read_pods(api) if pod.running)
+    assert len(planted) >= 3
+    shown += logs
+    shown += stg.clone.shell_of("stg", "pulumi stack export --stack stg")
+    for command in (
+        ("status", "stg"),
+        ("history", "stg"),
+        ("env", "stg", "--host"),
+        ("secrets", "ls", "stg"),
+    ):
+        shown += stg.run(*command, "-o", "json")
+    for path in (stg.folder.parent.parent / ".mlops" / "stg").rglob("*"):
+        if path.is_file() and path.suffix in (".json", ".log"):
+            shown += path.read_text(encoding="utf-8", errors="replace")
+    shown += (Path(stg.clone.root) / "stacks" / "Pulumi.stg.yaml").read_text(encoding="utf-8")
+    assert [len(secret) for secret in planted if secret in shown] == []
+
+
+def test_a_release_whose_service_crashes_is_turned_back_with_its_pods_words(stg: ClusterEnvironment) -> None:
+    service = stg.clone.root / "pipelines" / "recommender" / "service.py"
+    text = service.read_text(encoding="utf-8")
+    manifest = stg.clone.manifest("v0.0.3")
+    lines = (stg.clone.root / manifest).read_text(encoding="utf-8")
+    crashing = lines.replace("service:create_app", f"service:no_such_{secrets.token_hex(3)}")
+    (stg.clone.root / manifest).write_text(crashing, encoding="utf-8")
+    said = stg.run("deploy", manifest, "-e", "stg", code=20)
+    assert "no_such_" in said
+    assert stg.json("status", "stg")["live"] == "v0.0.2"
+    assert service.read_text(encoding="utf-8") == text
+
+
+def _answered_by(stg: ClusterEnvironment, release: str) -> httpx.Response | None:
+    answer = stg.ask(_PATH)
+    return answer if answer.headers.get("X-MLOps-Release") == release else None
+
+
+def _inputs(stg: ClusterEnvironment) -> str:
+    """What is registered of the releases, without what a handover may change."""
+    exported = json.loads(stg.clone.shell_of("stg", "pulumi stack export --stack stg"))
+    found = {
+        one["urn"]: one.get("inputs")
+        for one in exported["deployment"]["resources"]
+        if not one["type"].endswith((":Live", "pulumi:Stack"))
+    }
+    return json.dumps(found, sort_keys=True)
+
+
+@contextmanager
+def _clients(stg: ClusterEnvironment) -> Iterator[Counter[str]]:
+    """Four clients that ask until the block ends; the count of each release or error."""
+    seen: Counter[str] = Counter()
+    lock, over = threading.Lock(), threading.Event()
+
+    def run() -> None:
+        with stg.client() as client:
+            while not over.is_set():
+                try:
+                    answer = client.get(_PATH)
+                    words = answer.headers.get("X-MLOps-Release", f"HTTP {answer.status_code}")
+                    words = words if answer.is_success else f"HTTP {answer.status_code}"
+                except httpx.HTTPError as error:
+                    words = type(error).__name__
+                with lock:
+                    seen[words] += 1
+
+    threads = [threading.Thread(target=run) for _ in range(_CLIENTS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()

@@ -1,0 +1,160 @@
+"""The whole product on a real cluster: a clone of this checkout, its own images, and an environment `stg`.
+
+`mlops` is run as a person runs it. Pulumi's Kubernetes plugin is the stand-in of `tests/standins`.
+"""
+
+import re
+import secrets
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from mlops_sdk.cluster.api import ApiServer
+from tests.support.clone import Clone, make_clone
+from tests.support.cluster import RealCluster
+from tests.support.cluster_program import STANDIN
+from tools.clone import git
+from tools.cluster.node import GATEWAY_CLASS
+from tools.cluster.project_images import REPOSITORY, build, checked_out, export, reference
+
+IMAGE_TARGETS = ("service", "job")
+
+PRINTING = """
+import os
+
+from prefect import flow, get_run_logger
+
+
+@flow(name="print-variables")
+def print_variables() -> None:
+    for name in sorted(os.environ):
+        if name.startswith("MLOPS_"):
+            get_run_logger().info("%s is here", name)
+"""
+"""A flow that says which variables its pod has, and no value."""
+
+
+@dataclass(frozen=True)
+class ClusterEnvironment:
+    """The environment `stg` of a clone, in `namespace` of a real cluster."""
+
+    clone: Clone
+    cluster: RealCluster
+    namespace: str
+
+    @property
+    def folder(self) -> Path:
+        """The environment's folder on this machine."""
+        return self.clone.root / ".mlops" / "stg"
+
+    def api(self) -> ApiServer:
+        """The namespace at the API server."""
+        return ApiServer(self.cluster.access, self.namespace)
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        """Run `mlops ARGUMENTS`; return all that it prints."""
+        done = self.clone.run(*arguments, code=code, timeout_s=600)
+        return done.stdout + done.stderr
+
+    def inside(self, *command: str) -> str:
+        """Run a command of the clone with the variables of an operator, by forwards."""
+        layers = 'set -a; . ".mlops/stg/env/operator.env"; exec "$@"'
+        python = str(self.clone.root / ".venv" / "bin" / "python")
+        arguments = [python if word == "python" else word for word in command]
+        return self.run("forward", "stg", "--", "bash", "-c", layers, "bash", *arguments)
+
+    def ask(self, path: str, **headers: str) -> httpx.Response:
+        """One request of a user, by the Gateway."""
+        with self.client() as client:
+            return client.get(path, headers=headers)
+
+    def client(self) -> httpx.Client:
+        """A client of the Gateway."""
+        host = {"Host": f"{self.namespace}.test"}
+        return httpx.Client(base_url=self.cluster.gateway, headers=host, trust_env=False, timeout=20)
+
+    def json(self, *arguments: str) -> Any:
+        """What `mlops ARGUMENTS -o json` prints."""
+        return self.clone.json(*arguments)
+
+
+def project_images(root: Path, cluster: RealCluster) -> None:
+    """Build the images of a clone's commit and give them to the node, under the names that releases ask for.
+
+    Packages are one layer, made once for each lock. A given cluster must have the images already.
+    """
+    if cluster.node is None:
+        return
+    commit = git(root, "rev-parse", "HEAD")
+    with tempfile.TemporaryDirectory(prefix="mlops-images-") as folder:
+        source = checked_out(root, commit, Path(folder, "source"))
+        for target in IMAGE_TARGETS:
+            name = build(source, commit, target, print)
+            cluster.node.import_image(export(name, Path(folder, "image.tar")))
+
+
+@contextmanager
+def cluster_environment(folder: Path, cluster: RealCluster) -> Iterator[ClusterEnvironment]:
+    """A clone with an environment `stg` whose stack config names the cluster; destroyed at the end."""
+    clone = make_clone(folder)
+    made = ClusterEnvironment(clone, cluster, f"stg-{secrets.token_hex(3)}")
+    configure(made)
+    project_images(clone.root, cluster)
+    try:
+        yield made
+    finally:
+        clone.shell_of("stg", "pulumi destroy --yes --skip-preview --stack stg --non-interactive")
+
+
+def configure(made: ClusterEnvironment) -> None:
+    """The clone's project facts, its commit, and the stack config of `stg`."""
+    root = made.clone.root
+    project = root / "pyproject.toml"
+    text = project.read_text(encoding="utf-8")
+    facts = f'environments = ["stg", "prd"]\nimage_repository = "{REPOSITORY}"'
+    text = re.sub(r"(?m)^environments = .*", facts, text)
+    project.write_text(text, encoding="utf-8")
+    program = root / "Pulumi.yaml"
+    text = program.read_text(encoding="utf-8")
+    text = text.replace("  providers:\n", f"  providers:\n    - name: kubernetes\n      path: {STANDIN}\n")
+    program.write_text(text, encoding="utf-8")
+    (root / "pipelines" / "printing.py").write_text(PRINTING, encoding="utf-8")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "-m", "A project with an environment on a cluster")
+    commit = git(root, "rev-parse", "HEAD")
+    images = {target: reference(target, commit) for target in IMAGE_TARGETS}
+    (root / "stacks" / "Pulumi.stg.yaml").write_text(
+        "config:\n"
+        "  mlops-sdk:kind: kubernetes\n"
+        f"  mlops-sdk:kubeconfig: {made.cluster.kubeconfig}\n"
+        f"  mlops-sdk:context: {made.cluster.access.context}\n"
+        f"  mlops-sdk:namespace: {made.namespace}\n"
+        f"  mlops-sdk:images: {{service: '{images['service']}', job: '{images['job']}'}}\n"
+        "  mlops-sdk:quota: {cpu: '8', memory: 16Gi, storage: 20Gi, pods: 40}\n"
+        "  mlops-sdk:service: {replicas: 1, maxReplicas: 1, cpu: 50m, memory: 384Mi, limitMemory: 1Gi}\n"
+        f"  mlops-sdk:gatewayClass: {GATEWAY_CLASS}\n"
+        f"  mlops-sdk:gatewayPort: {made.cluster.gateway_port}\n"
+        f"  mlops-sdk:host: {made.namespace}.test\n"
+        "  mlops-sdk:databaseSize: 1Gi\n"
+        "  mlops-sdk:artifactSize: 1Gi\n"
+        "  mlops-sdk:backup: {schedule: '0 3 * * *', keepDays: 7, size: 1Gi}\n",
+        encoding="utf-8",
+    )
+
+
+def train(made: ClusterEnvironment) -> None:
+    """Films into the source database, and the recommender's models into the registry."""
+    made.inside("python", "-m", "pipelines.recommender.source")
+    made.inside("python", "-c", "from pipelines.recommender.flow import train_models; train_models()")
+
+
+def kubectl_json(made: ClusterEnvironment, *arguments: str) -> str:
+    """What kubectl prints of the namespace."""
+    command = ["kubectl", "--kubeconfig", str(made.cluster.kubeconfig), "-n", made.namespace, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout

@@ -1,0 +1,86 @@
+"""The project's own images from its Dockerfile, as archives that a node imports; no registry is asked for one.
+
+Packages come from the machine's own index with the machine's settings of pip, which are mounted, never copied in.
+Must not decide what an image holds: the Dockerfile does.
+"""
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from mlops_sdk.errors import MlopsError
+from tools.cluster.base_image import buildah, ensure_base
+
+TARGETS = ("service", "job", "invoker")
+REPOSITORY = "docker.io/mlops/recommender"
+"""A full name, as containerd wants it. Nothing is at that address: a node gets the images by import."""
+
+_CERTIFICATES = Path("/etc/ssl/certs")
+
+Report = Callable[[str], None]
+
+
+def reference(target: str, commit: str) -> str:
+    """The name of an image in tests."""
+    return f"{REPOSITORY}/{target}:{commit}"
+
+
+def build(
+    checkout: Path,
+    commit: str,
+    target: str,
+    report: Report,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    dockerfile: Path | None = None,
+) -> str:
+    """Build one target of the Dockerfile of `checkout`; return the image's name in buildah's store.
+
+    The first build installs every package of requirements/image.txt (some minutes); later ones take its layer.
+    Raises MlopsError with the builder's last lines.
+    """
+    base = ensure_base(report, environ)
+    name = reference(target, commit)
+    report(f"Building the image {name}")
+    command = ["bud", "--isolation", "chroot", "--pull-never", "--layers", "--target", target]
+    command += ["--build-arg", f"PYTHON_IMAGE={base}", "--build-arg", f"COMMIT={commit}"]
+    for mount in _mounts(environ):
+        command += ["--volume", f"{mount}:{mount}:ro"]
+    command += ["--file", str(dockerfile or checkout / "Dockerfile"), "--tag", name, str(checkout)]
+    buildah(*command, environ=environ)
+    return name
+
+
+def export(
+    image: str, archive: Path, environ: Mapping[str, str] = os.environ, *, name: str | None = None
+) -> Path:
+    """Write an image of buildah's store as an OCI archive, under its own name or `name`; return the archive."""
+    archive.unlink(missing_ok=True)
+    buildah(
+        "push",
+        "--quiet",
+        "--disable-compression",
+        image,
+        f"oci-archive:{archive}:{name or image}",
+        environ=environ,
+    )
+    return archive
+
+
+def checked_out(repository: Path, commit: str, folder: Path) -> Path:
+    """The files of `commit` in the new folder `folder`: an image holds what is committed and nothing else."""
+    folder.mkdir(parents=True)
+    archive = ["git", "-C", str(repository), "archive", "--format=tar", commit]
+    done = subprocess.run(archive, capture_output=True, check=False, timeout=60)
+    if done.returncode:
+        raise MlopsError(f"git archive of {commit} failed: {done.stderr.decode().strip()}")
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=done.stdout, check=True, timeout=60)
+    return folder
+
+
+def _mounts(environ: Mapping[str, str]) -> list[Path]:
+    """What pip needs of this machine: certificates, its settings, a folder of wheels where there is one."""
+    found = [_CERTIFICATES, Path(environ.get("PIP_CONFIG_FILE", "/etc/pip.conf"))]
+    found += [Path(part) for part in environ.get("PIP_FIND_LINKS", "").split() if part.startswith("/")]
+    return [path for path in found if path.exists()]

@@ -17,13 +17,14 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 
 from tools.bench.figures import Bar, Figure
 from tools.bench.page import ROOT
 from tools.bench.running import Found, Results, Say, command_line
 from tools.bench.serving.comparing import FULL, QUICK, Sizes, figures, rounds
 from tools.bench.serving.load import Request
-from tools.bench.serving.servers import TOKEN, Servers
+from tools.bench.serving.servers import LOAD_CORE, TOKEN, Servers
 from tools.bench.state import server as postgres
 
 _JSON = {"Content-Type": "application/json"}
@@ -182,6 +183,7 @@ def many_rows(bench: Bench) -> Found:
 def features(bench: Bench) -> Found:
     """What all features cost: the prediction log, and two slots with half of the traffic each, sticky and compared."""
     with postgres.server() as server, postgres.database(server, "bench_serving") as name:
+        _pin_postgres()
         conninfo = server.conninfo(name).get_secret_value()
         plain = bench.ours("linear", called="plain")
         full = bench.ours(
@@ -206,6 +208,13 @@ def features(bench: Bench) -> Found:
     how = "prediction log, canary at 0.5 with a sticky key; metrics and the drift window are on in both"
     note = f"All features: {row[0] if row else 0:,} predictions are in the log, {dropped:,.0f} were dropped."
     return [Figure("linear model: all features on cost", how, "%", cost, Bar(15.0))], [note]
+
+
+def _pin_postgres() -> None:
+    """Postgres is no part of the server's process tree, so it shares the core of the load."""
+    for process in psutil.Process().children(recursive=True):
+        if process.name() == "postgres":
+            process.cpu_affinity([LOAD_CORE])
 
 
 def _total(url: str, metric: str) -> float:

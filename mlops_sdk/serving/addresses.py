@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlops_sdk.errors import InputError, NotFoundError
+from mlops_sdk.errors import NotFoundError
 from mlops_sdk.release.project import load_project
 from mlops_sdk.runtime.settings import EnvironmentSettings
 
@@ -26,16 +26,17 @@ class Addresses:
 def addresses(mlflow_uri: str | None, environment: str) -> Addresses:
     """Of the MLflow at `mlflow_uri`, else of the environment's (or project's) own.
 
-    Raises NotFoundError outside of a project, and InputError where the environment's files say none.
+    Raises NotFoundError outside of a project and for an environment that was never brought up here, InputError where
+    its files are wrong.
     """
     if mlflow_uri:
         return Addresses(mlflow_uri, user_cache(), _app())
     project = load_project()
     project.check_environment(environment)
     folder = project.environment_folder(environment)
-    if not (folder / "env").is_dir():
-        raise InputError(
-            f"environment {environment} does not run here",
+    if not (folder / "env" / "environment.env").is_file():
+        raise NotFoundError(
+            f"environment {environment} was never brought up on this machine",
             where=str(folder),
             remedy=f"`mlops up {environment}`, or name an MLflow server: --mlflow-uri http://HOST:PORT",
         )

@@ -6,7 +6,8 @@ share of `next` grows, keys only ever move from `current` to `next`.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 
 from mlops_sdk.release.buckets import BUCKET_HEADER, BUCKETS, SLOT_HEADER, bucket
 from mlops_sdk.serving.slots import SlotName
@@ -27,11 +28,13 @@ class Canary:
     share_of_current: float
     app: str = ""
     key_header: bytes = b""
+    buckets_of_next: int = field(init=False)
+    """How many of the 256 buckets go to `next`: those from 00 on."""
+    _prefix: bytes = field(init=False, repr=False)
 
-    @property
-    def buckets_of_next(self) -> int:
-        """How many of the 256 buckets go to `next`: those from 00 on."""
-        return round((1.0 - self.share_of_current) * BUCKETS)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "buckets_of_next", round((1.0 - self.share_of_current) * BUCKETS))
+        object.__setattr__(self, "_prefix", f"{self.app}:".encode())
 
     def slot(self, headers: Mapping[bytes, bytes], chance: Callable[[], float]) -> SlotName:
         """The slot for a request with these headers, whose names are in lower case.
@@ -59,6 +62,8 @@ class Canary:
         if given and _HEX.fullmatch(given):
             return int(given, 16)
         if self.key_header and (key := headers.get(self.key_header)):
+            if key.isascii():  # the same byte as `bucket` finds, without going through texts
+                return sha256(self._prefix + key).digest()[0]
             return int(bucket(self.app, key.decode("latin-1")), 16)
         if (cookie := headers.get(b"cookie")) and (found := _COOKIE.search(cookie)):
             return int(found[1], 16)

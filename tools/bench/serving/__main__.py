@@ -17,13 +17,15 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 
 from tools.bench.figures import Bar, Figure
 from tools.bench.page import ROOT
 from tools.bench.running import Found, Results, Say, command_line
 from tools.bench.serving.comparing import FULL, QUICK, Sizes, figures, rounds
 from tools.bench.serving.load import Request
-from tools.bench.serving.servers import TOKEN, Servers
+from tools.bench.serving.servers import LOAD_CORE, TOKEN, Servers
+from tools.bench.state import server as postgres
 
 _JSON = {"Content-Type": "application/json"}
 _ONE_ROW = "one row a request, 16 connections, one core"
@@ -179,23 +181,45 @@ def many_rows(bench: Bench) -> Found:
 
 
 def features(bench: Bench) -> Found:
-    """What the canary costs: two slots, half of the traffic each, sticky by a key, compared all the time."""
-    plain = bench.ours("linear", called="plain")
-    full = bench.ours("linear", "--key-header", "X-User-Id", called="all-features")
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    url = bench.servers.url(full)
-    with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=60) as http:
-        http.post("/set-shadow-share", json={"share": 0.0}).raise_for_status()
-        http.post("/set-canary-probability", json={"probability": 0.5}).raise_for_status()
-    asked = bench.predict(full, "linear")
-    keyed = Request(asked.name, asked.url, asked.body, {**asked.headers, "X-User-Id": "7"})
-    found = bench.measure(bench.predict(plain, "linear"), keyed)
+    """What all features cost: the prediction log, and two slots with half of the traffic each, sticky and compared."""
+    with postgres.server() as server, postgres.database(server, "bench_serving") as name:
+        _pin_postgres()
+        conninfo = server.conninfo(name).get_secret_value()
+        plain = bench.ours("linear", called="plain")
+        full = bench.ours(
+            "linear", "--key-header", "X-User-Id", called="all-features", MLOPS_PREDICTION_LOG_URL=conninfo
+        )
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        with httpx.Client(
+            base_url=bench.servers.url(full), headers=headers, trust_env=False, timeout=60
+        ) as http:
+            http.post("/update-model", json={"model_uri": "models:/linear/1"}).raise_for_status()
+            http.post("/set-canary-probability", json={"probability": 0.5}).raise_for_status()
+        asked = bench.predict(full, "linear")
+        keyed = Request(asked.name, asked.url, asked.body, {**asked.headers, "X-User-Id": "7"})
+        found = bench.measure(bench.predict(plain, "linear"), keyed)
+        with server.admin(name) as conn:
+            row = conn.execute("SELECT count(*) FROM mlops.prediction_log").fetchone()
+        dropped = _total(bench.servers.url(full), "mlops_predictions_dropped_total")
     cost = [
         100 * (1 - with_all.per_second / without.per_second)
         for with_all, without in zip(found[full], found[plain], strict=True)
     ]
-    how = "canary at 0.5 with a sticky key, metrics, comparison of both slots"
-    return [Figure("linear model: all features on cost", how, "%", cost, Bar(15.0))], []
+    how = "prediction log, canary at 0.5 with a sticky key; metrics and the drift window are on in both"
+    note = f"All features: {row[0] if row else 0:,} predictions are in the log, {dropped:,.0f} were dropped."
+    return [Figure("linear model: all features on cost", how, "%", cost, Bar(15.0))], [note]
+
+
+def _pin_postgres() -> None:
+    """Postgres is no part of the server's process tree, so it shares the core of the load."""
+    for process in psutil.Process().children(recursive=True):
+        if process.name() == "postgres":
+            process.cpu_affinity([LOAD_CORE])
+
+
+def _total(url: str, metric: str) -> float:
+    lines = httpx.get(f"{url}/metrics", trust_env=False, timeout=60).text.splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(metric))
 
 
 BENCHES: dict[str, Callable[[Bench], Found]] = {

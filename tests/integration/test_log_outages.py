@@ -1,5 +1,6 @@
 """The prediction log of a server under requests, while its Postgres is killed or its disk is full: serving goes on."""
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -113,8 +114,9 @@ def kill(server: PostgresServer) -> None:
         and any(folder in part for part in process.info["cmdline"] or [])
     ]
     assert found
-    for process in [child for parent in found for child in (*parent.children(recursive=True), parent)]:
-        process.kill()
+    for process in [*found, *(child for parent in found for child in parent.children(recursive=True))]:
+        with contextlib.suppress(psutil.NoSuchProcess):  # the server's own end takes its processes along
+            process.kill()
     psutil.wait_procs(found, timeout=10)
 
 

@@ -99,6 +99,11 @@ class ClusterSettings(Generic[C]):
         del section
         return naming.SERVICE_PORT
 
+    @property
+    def gateway_ranges(self) -> tuple[str, ...]:
+        """Where the Gateway's requests come from, where that is no namespace that config names."""
+        return ("0.0.0.0/0",)
+
     def image(self, target: str, section: ReleaseSection | None = None) -> str:
         """The image of a Dockerfile's target: that of the release, else the environment's.
 
@@ -130,6 +135,11 @@ class KubernetesSettings(ClusterSettings[KubernetesConfig]):
 @dataclass(frozen=True)
 class GcpSettings(ClusterSettings[GcpConfig]):
     """An environment in a Google Cloud project of its own."""
+
+    @property
+    def gateway_ranges(self) -> tuple[str, ...]:
+        """The network's own proxies, and where Google's health checks come from (documented, fixed)."""
+        return (naming.PROXIES, "130.211.0.0/22", "35.191.0.0/16")
 
     @property
     def pubsub_project(self) -> str | None:

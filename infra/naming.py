@@ -33,6 +33,9 @@ EVENTS, JOBS = EVENTS_QUEUE, "mlops_jobs"
 QUEUES = (EVENTS, JOBS)
 """The queues of an environment; each has one of dead letters, `QUEUE_dead`."""
 
+PROXIES = "10.10.16.0/23"
+"""Range of the Gateway's proxies in the network of an environment on Google Cloud."""
+
 # In an image: the project's code, and the two folders that a pod can write to.
 CODE = "/app"
 SCRATCH = "/tmp"  # noqa: S108 - a volume of the pod's own

@@ -147,6 +147,18 @@ def test_every_property_is_one_of_pulumi_gcps_own_classes() -> None:
         assert not {name: found for name, found in wrong.items() if found}
 
 
+def test_googles_load_balancer_asks_for_readiness_and_comes_from_its_own_ranges() -> None:
+    made = declared("prd", a_section(1))
+    name = f"service-{digest12(1)}"
+    check = made.resources[f"{name}-health"]["spec"]
+    assert check["default"]["config"]["httpHealthCheck"] == {"port": 8000, "requestPath": "/readyz"}
+    assert check["targetRef"]["name"] == name
+    (rule,) = made.resources[f"{name}-policy"]["spec"]["ingress"]
+    ranges = [one["ipBlock"]["cidr"] for one in rule["from"] if "ipBlock" in one]
+    assert ranges == ["10.10.16.0/23", "130.211.0.0/22", "35.191.0.0/16"]
+    assert made.resources["network-proxies"]["ipCidrRange"] == ranges[0]
+
+
 def test_what_carries_messages_is_told_by_a_variable() -> None:
     key = "MLOPS_PUBSUB_PROJECT"
     assert declared("prd").resources["env-shown"]["data"][key] == "recommender-prd"

@@ -5,6 +5,7 @@ from typing import Any
 
 import pulumi
 from pulumi_kubernetes import apps, autoscaling, core, networking, policy
+from pulumi_kubernetes.apiextensions import CustomResource
 
 from infra import manifests, naming
 from infra.cluster import ClusterSettings
@@ -81,6 +82,16 @@ class ModelService(pulumi.ComponentResource):
             ),
             opts=inside,
         )
+        if settings.kind == "gcp":
+            # Google's load balancer would ask for `/` and take every pod for dead.
+            CustomResource(
+                f"{name}-health",
+                api_version="networking.gke.io/v1",
+                kind="HealthCheckPolicy",
+                metadata=metadata,
+                spec=health_spec(name),
+                opts=inside,
+            )
         self.register_outputs({})
 
 
@@ -144,6 +155,15 @@ def scale_spec(settings: ClusterSettings[Any], name: str) -> Object:
     }
 
 
+def health_spec(service: str) -> Object:
+    """How Google's load balancer asks whether a pod is ready. Pure."""
+    check = {"type": "HTTP", "httpHealthCheck": {"port": naming.SERVICE_PORT, "requestPath": "/readyz"}}
+    return {
+        "default": {"checkIntervalSec": 5, "timeoutSec": 5, "unhealthyThreshold": 2, "config": check},
+        "targetRef": {"group": "", "kind": "Service", "name": service},
+    }
+
+
 def _scales(settings: ClusterSettings[Any]) -> bool:
     size = settings.config.service
     return bool(size.max_replicas > size.replicas)
@@ -154,5 +174,5 @@ def _askers(settings: ClusterSettings[Any]) -> list[Object]:
     own: Object = {"podSelector": {}}
     controller = settings.config.gateway_namespace
     if controller is None:
-        return [own, {"ipBlock": {"cidr": "0.0.0.0/0"}}]
+        return [own, *({"ipBlock": {"cidr": one}} for one in settings.gateway_ranges)]
     return [own, {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": controller}}}]

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_gcp import compute, servicenetworking
 
+from infra import naming
 from infra.cluster import GcpSettings
 
-NODES, PODS, SERVICES, PROXIES = "10.10.0.0/20", "10.20.0.0/14", "10.30.0.0/20", "10.10.16.0/23"
+NODES, PODS, SERVICES = "10.10.0.0/20", "10.20.0.0/14", "10.30.0.0/20"
 """Ranges of the network's own; it is joined with no other but Google's services."""
 
 
@@ -54,7 +55,7 @@ class Network(pulumi.ComponentResource):
             project=config.project,
             region=config.region,
             network=network.id,
-            ip_cidr_range=PROXIES,
+            ip_cidr_range=naming.PROXIES,
             purpose="REGIONAL_MANAGED_PROXY",
             role="ACTIVE",
             opts=inside,

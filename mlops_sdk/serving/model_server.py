@@ -155,6 +155,7 @@ class ModelServer:
 
     async def _agree(self, document: dict[str, Any]) -> None:
         """Serve `document` in this worker first, so that a model that does not load here changes nothing."""
+        _check_alike(document)
         document = {**document, "generation": document["generation"] + 1}
         await self._install(document)
         self.agreement.write(document)
@@ -243,6 +244,22 @@ def first_document(prepared: Prepared, *, shadow_share: float) -> dict[str, Any]
         "shadow_share": shadow_share,
         "turned_back": None,
     }
+
+
+def _check_alike(document: dict[str, Any]) -> None:
+    """Raises PolicyError if traffic would be divided among models that cannot answer the same requests."""
+    if document["share_of_current"] >= 1.0 or not document["next"]:
+        return
+    current, following = (Prepared(**document[slot]).inputs() for slot in ("current", "next"))
+    named = bool(current.names and following.names)
+    one, other = (
+        [(column.name if named else "", column.kind) for column in each.columns]
+        for each in (current, following)
+    )
+    if one != other:
+        raise PolicyError(
+            "the model in next takes other inputs than the one in current: they cannot answer the same requests"
+        )
 
 
 def _headers(slot: SlotName, snapshot: Snapshot) -> Sequence[tuple[bytes, bytes]]:

@@ -4,10 +4,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
 
 from mlops_sdk.serving.preparing import Prepared
-from tests.support.serving import ADMIN, Served, serving, settings_of
+from tests.support.serving import (
+    ADMIN,
+    Served,
+    prepare_folder,
+    serving,
+    settings_of,
+    tensor_signature,
+    write_model,
+)
 
 ROWS = [[5.1, 3.5, 1.4, 0.2], [6.2, 3.4, 5.4, 2.3]]
 
@@ -157,3 +168,14 @@ def test_readiness_names_what_serves_and_whether_workers_agree(client: httpx.Cli
     assert client.get("/livez").json() == {"alive": True}
     assert client.get("/health").json() == {"status": "healthy"}
     assert client.get("/ping").status_code == 200
+
+
+def test_traffic_is_not_divided_among_models_of_other_inputs(iris: Prepared, tmp_path: Path) -> None:
+    rows, answers = load_iris(return_X_y=True)
+    model = LogisticRegression(max_iter=300).fit(np.column_stack([rows, rows[:, 0]]), answers)
+    wider = prepare_folder(write_model(tmp_path / "wider", model, tensor_signature(5)), version=2)
+    with serving(settings_of(tmp_path), iris, wider) as served, served.client() as client:
+        answer = client.post("/set-canary-probability", json={"probability": 0.5}, headers=ADMIN)
+        assert answer.status_code == 403
+        assert "other inputs" in answer.json()["error"]["message"]
+        assert client.get("/").json()["canary_probability"] == 1.0

@@ -51,6 +51,9 @@ def test_each_queue_has_a_subscription_and_dead_letters_which_pubsub_itself_may_
         assert made.resources[f"receive-{queue}-dead-letters"]["member"] == mover
         assert made.resources[f"receive-{queue}-dead-letters"]["subscription"] == queue
         assert "deadLetterPolicy" not in made.resources[f"subscription-{queue}_dead"]
+        for part in ("agent", "flow-run"):  # a consumer that gives up sends the dead letter itself
+            assert made.resources[f"send-{queue}-dead-{part}"]["topic"] == f"{queue}_dead"
+        assert f"send-{queue}-dead-invoker" not in made.resources
 
 
 def test_the_queues_are_those_of_the_messenger() -> None:

@@ -121,6 +121,7 @@ def test_no_secret_of_the_stack_is_in_its_state_or_its_file(program: GcpProgram)
     passwords = [
         derive(SecretStr(MASTER_KEY), role).get_secret_value() for role in ("postgres", "sdk", FIRST.role)
     ]
+    assert any("DatabaseInstance" in text for text in texts)
     assert not [secret for secret in (MASTER_KEY, *passwords) if any(secret in text for text in texts)]
 
 

@@ -53,6 +53,8 @@ class Messages(pulumi.ComponentResource):
             for part, member in args.receivers.items():
                 self._may_receive(f"{queue}-{part}", subscription, member)
                 self._may_receive(f"{queue}-dead-{part}", dead_subscription, member)
+                # A consumer that gives up sends the dead letter itself, with the cause.
+                self._may(f"{queue}-dead-{part}", dead, SENDER, member)
         self.register_outputs({})
 
     def _queue(self, queue: str, dead: pubsub.Topic | None) -> tuple[pubsub.Topic, pubsub.Subscription]:

@@ -7,13 +7,14 @@ TEST_PROCESSES ?= 2
 # Each of a platform's ten processes would otherwise compile the same 3,000 modules again at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup venv cluster demo test test-fast test-slow soak kill-matrix lint bench bench-state bench-release bench-serving bench-pipelines soak-serving down clean lock
+.PHONY: help setup venv cluster demo test test-fast test-slow test-cluster soak kill-matrix lint bench bench-state bench-release bench-serving bench-pipelines soak-serving drift-table down clean lock
 
 help:
 	@echo "make setup      .venv from the lock, and the Pulumi engine"
 	@echo "make demo       from a manifest to a served recommendation and back, on this machine"
-	@echo "make test       lint, types, layers, and the tests of every level"
-	@echo "make test-fast  the same without the acceptance tests and without a cluster"
+	@echo "make test       lint, types, layers, and the tests of every level, without a cluster"
+	@echo "make test-cluster  the tests on a Kubernetes node of this machine's own (Linux, root), or on that of MLOPS_TEST_KUBECONFIG"
+	@echo "make test-fast  the same without the acceptance tests"
 	@echo "make cluster    what a Kubernetes node of this machine's own needs, for tests/cluster (Linux, root; 12 minutes once)"
 	@echo "make test-slow  the tests that make test leaves out because others show nearly the same"
 	@echo "make soak       tests by chance for some hours: a history of 10 minutes, 5,000 histories of releases, every fault between every two statements (SEED=N)"
@@ -24,6 +25,7 @@ help:
 	@echo "make bench-serving  what a prediction costs over HTTP, beside mlflow models serve and MLServer; needs wrk; writes its part (20 minutes; BENCH=--quick)"
 	@echo "make soak-serving  the model server at full load for 10 minutes: memory, failures, swaps (SOAK_S=600)"
 	@echo "make bench-pipelines  what messages cost beside bare pgmq; writes its part (1 minute; BENCH=--quick)"
+	@echo "make drift-table  how often drift is found, and alarms without any; writes its part of docs/explanation/drift.md"
 	@echo "make down       stop everything that the environment 'local' runs"
 	@echo "make clean      down, then remove its data and the demo's locks"
 	@echo "make lock       renew requirements/lock.txt from pyproject.toml"
@@ -46,8 +48,12 @@ lint: venv
 cluster: setup
 	@.venv/bin/python -m tools.cluster prepare
 
-test: setup lint cluster
-	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder tests
+test: setup lint
+	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder tests --ignore tests/cluster
+
+# One process: one node a machine.
+test-cluster: cluster
+	.venv/bin/python -m pytest tests/cluster
 
 test-fast: setup lint
 	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder tests --ignore tests/acceptance --ignore tests/cluster
@@ -62,6 +68,9 @@ soak: setup
 # Goes on where it stopped: what was tried at this commit of the product is in kill-matrix.jsonl.
 kill-matrix: setup
 	.venv/bin/python -m pytest -s -m matrix $(if $(ONLY),-k every_point --only "$(ONLY)") tests/acceptance
+
+drift-table: setup
+	.venv/bin/python -m tools.drift_table
 
 bench: setup
 	.venv/bin/python -m tools.bench

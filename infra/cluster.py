@@ -89,6 +89,11 @@ class ClusterSettings(Generic[C]):
         """What a service listens on: its pod's address, which a network policy guards."""
         return "0.0.0.0"  # noqa: S104
 
+    @property
+    def pubsub_project(self) -> str | None:
+        """The Google Cloud project of the queues; None: they are in Postgres."""
+        return None
+
     def service_port(self, section: ReleaseSection) -> int:
         """The port of a release's service: one for all, as each has pods of its own."""
         del section
@@ -125,3 +130,8 @@ class KubernetesSettings(ClusterSettings[KubernetesConfig]):
 @dataclass(frozen=True)
 class GcpSettings(ClusterSettings[GcpConfig]):
     """An environment in a Google Cloud project of its own."""
+
+    @property
+    def pubsub_project(self) -> str | None:
+        """The project, where messages go by Pub/Sub."""
+        return self.config.project if self.config.messages == "pubsub" else None

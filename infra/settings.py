@@ -106,6 +106,11 @@ class Settings:
         """What a service listens on: None, its own default."""
         return None
 
+    @property
+    def pubsub_project(self) -> str | None:
+        """The Google Cloud project of the queues: None, they are in Postgres."""
+        return None
+
     def service_port(self, section: ReleaseSection) -> int:
         """The port of a release's service."""
         return section.service_port

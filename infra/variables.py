@@ -48,6 +48,8 @@ class Platform(Protocol):
     def model_cache(self) -> Path: ...
     @property
     def service_host(self) -> str | None: ...
+    @property
+    def pubsub_project(self) -> str | None: ...
     def service_port(self, section: ReleaseSection) -> int: ...
 
 
@@ -70,6 +72,7 @@ def environment(platform: Platform, key: SecretStr) -> EnvironmentSettings:
         router_url=platform.router_url,
         model_cache=platform.model_cache,
         service_host=platform.service_host,
+        pubsub_project=platform.pubsub_project,
     )
 
 

@@ -4,7 +4,7 @@ import pulumi
 import pulumi_gcp
 import pulumi_kubernetes
 
-from infra import naming
+from infra import naming, quota
 from infra.cluster import GcpSettings
 from infra.components.cluster.account import Account, AccountArgs
 from infra.components.cluster.namespace import Namespace, NamespaceArgs
@@ -23,7 +23,11 @@ from mlops_sdk.provider.resources import Live
 
 
 def assemble(settings: GcpSettings) -> None:
-    """Declare everything of the environment; `Live` comes last and depends on all of it."""
+    """Declare everything of the environment; `Live` comes last and depends on all of it.
+
+    Raises InputError where the namespace's quota is too small for it.
+    """
+    quota.require_room(settings)
     config = settings.config
     google = pulumi_gcp.Provider("google", project=config.project, region=config.region)
 

@@ -3,7 +3,7 @@
 import pulumi
 import pulumi_kubernetes
 
-from infra import kubeconfig, naming
+from infra import kubeconfig, naming, quota
 from infra.cluster import KubernetesSettings
 from infra.components.cluster.database import Database, DatabaseArgs
 from infra.components.cluster.namespace import Namespace, NamespaceArgs
@@ -13,7 +13,11 @@ from mlops_sdk.provider.resources import Live
 
 
 def assemble(settings: KubernetesSettings) -> None:
-    """Declare everything of the environment; `Live` comes last and depends on all of it."""
+    """Declare everything of the environment; `Live` comes last and depends on all of it.
+
+    Raises InputError where the namespace's quota is too small for it.
+    """
+    quota.require_room(settings)
     cluster = pulumi_kubernetes.Provider(
         "cluster",
         kubeconfig=str(kubeconfig.path_of(settings.config.kubeconfig, settings.project.root)),

@@ -1,4 +1,4 @@
-"""Reading the prediction log: which release answered a request. It must not write or erase."""
+"""The prediction log by day and by request: which release answered one, and what is too old. It must not write rows."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,3 +28,15 @@ def answers_of(conn: Connection, request_id: str) -> list[Answer]:
         [request_id],
     )
     return [Answer(*row) for row in rows]
+
+
+def make_days(conn: Connection) -> bool:
+    """Make the tables of today and tomorrow; False when a reader was in the way, which the next call makes good."""
+    row = conn.execute("SELECT mlops.prediction_log_days()").fetchone()
+    return bool(row and row[0])
+
+
+def forget_days(conn: Connection, keep_days: int) -> list[str]:
+    """Drop the tables of days that ended more than so many days ago (of UTC); their names."""
+    rows = conn.execute("SELECT mlops.prediction_log_forget(%s)", [keep_days]).fetchall()
+    return [str(name) for (name,) in rows]

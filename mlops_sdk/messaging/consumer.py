@@ -41,7 +41,7 @@ class Consumer:
     `lease_s` is how long a message stays with a consumer that was killed; while a handler works, its lease is
     extended. `batch` is how many messages are fetched at once: 1 when handling one takes long. `wait_s` is how long
     an idle consumer asks the server before it looks at `stop` again. `gate` says whether this consumer may take
-    messages now.
+    messages now. `on_buried` is told of each message that was given up, with the cause, once it is a dead letter.
     """
 
     transport: Transport
@@ -52,6 +52,7 @@ class Consumer:
     batch: int = 10
     wait_s: float = 1.0
     chance: Callable[[], float] = random.random
+    on_buried: Callable[[Delivery, str], None] | None = None
     tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:
@@ -121,6 +122,8 @@ class Consumer:
             _log.error("%s: given up: %s", where, outcome.cause)
             self.transport.bury(delivery, outcome.cause)
             self.tally.buried += 1
+            if self.on_buried is not None:
+                self.on_buried(delivery, outcome.cause)
         else:
             delay_s = self.policy.delay_s(delivery.attempt, self.chance())
             _log.warning("%s: again in %.1f s: %s", where, delay_s, outcome.cause)

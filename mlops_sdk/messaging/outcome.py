@@ -68,7 +68,9 @@ def _failed(cause: str, delivery: Delivery, policy: RetryPolicy) -> Outcome:
 
 
 def _cause(error: BaseException) -> str:
-    """Kind, text and place of an error; the place is the line of the innermost frame."""
+    """Kind, text and place of an error, the line of its innermost frame; of an error of ours what it says itself."""
+    if isinstance(error, MlopsError):
+        return error.what
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 - an error that cannot say what it is must not end the consumer either

@@ -38,7 +38,7 @@ RETURNING q.msg_id, q.read_ct, q.message::text, q.headers->>'x-pgmq-group'
 """
 
 # A delivery is known by its number and by the count of reads that it had: who lost the lease has another count.
-_OURS = "UNNEST(%(ids)s::bigint[], %(reads)s::integer[]) AS ours(id, reads)"
+_OURS = "UNNEST(%(ids)b::bigint[], %(reads)b::integer[]) AS ours(id, reads)"
 _HELD = "q.msg_id = ours.id AND q.read_ct = ours.reads"
 
 EXTEND = """

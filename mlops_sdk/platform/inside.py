@@ -24,9 +24,8 @@ class Inside:
 
     def __init__(self, api: ApiServer) -> None:
         self.api = api
-        self._opened: set[int] = set()
+        self._relays: dict[int, asyncio.Server] = {}
         self._loop = asyncio.new_event_loop()
-        self._stop = asyncio.Event()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
 
     def refresh(self) -> None:
@@ -35,10 +34,9 @@ class Inside:
     def open_services(self, services: Mapping[str, int]) -> None:
         """Relay each release's port to its Service, so that who asks it needs no other address than outside."""
         for name, port in services.items():
-            if port not in self._opened and is_free(port):
-                self._opened.add(port)
-                coroutine = relay(LOOPBACK, port, (name, SERVICE_PORT), self._stop)
-                asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+            if port not in self._relays and is_free(port):
+                starting = relay(LOOPBACK, port, (name, SERVICE_PORT))
+                self._relays[port] = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
 
 
 def is_inside(environment: str, environ: Mapping[str, str] = os.environ) -> bool:

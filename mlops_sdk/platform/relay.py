@@ -15,8 +15,8 @@ _CHUNK = 65_536
 _log = logging.getLogger("mlops.relay")
 
 
-async def relay(host: str, port: int, target: tuple[str, int], stop: asyncio.Event) -> None:
-    """Listen on `host`:`port` and join each connection with one to `target`, until `stop` is set."""
+async def relay(host: str, port: int, target: tuple[str, int]) -> asyncio.Server:
+    """A server that listens on `host`:`port` and joins each connection with one of its own to `target`."""
 
     async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -29,8 +29,7 @@ async def relay(host: str, port: int, target: tuple[str, int], stop: asyncio.Eve
 
     server = await asyncio.start_server(join, host, port)
     _log.info("relaying %s:%d to %s:%d", host, server.sockets[0].getsockname()[1], *target)
-    async with server:
-        await stop.wait()
+    return server
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -49,7 +48,8 @@ async def _main(host: str, port: int, target: tuple[str, int]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await relay(host, port, target, stop)
+    async with await relay(host, port, target):
+        await stop.wait()
 
 
 def main() -> None:

@@ -51,6 +51,16 @@ class MlflowRest:
         answer: dict[str, Any] = self._body(response)
         return answer
 
+    def upload(self, path: str, data: bytes) -> None:
+        """Writes one proxied artifact file. Raises as `get`."""
+        with _reaching(self._uri):
+            response = self._http.put(f"{_ARTIFACTS}/{quote(path)}", content=data)
+        _check(response, self._uri)
+
+    def artifact_bytes(self, path: str) -> bytes:
+        """One proxied artifact file. Raises as `get`."""
+        return self._request(f"{_ARTIFACTS}/{quote(path)}", {}).content
+
     def artifact_text(self, path: str) -> str:
         """The text of one proxied artifact file. Raises as `get`."""
         return self._request(f"{_ARTIFACTS}/{quote(path)}", {}).text

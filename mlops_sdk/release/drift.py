@@ -24,8 +24,7 @@ def stability_index(reference: Sequence[object], sample: Sequence[object], *, sa
     """
     if not reference or not sample:
         return 0.0
-    smaller = samples or min(len(reference), len(sample))
-    bins = max(2, min(_MOST_BINS, smaller // _SAMPLES_PER_BIN))
+    bins = bins_for(samples or min(len(reference), len(sample)))
     here, there = _numbers(reference), _numbers(sample)
     if here is not None and there is not None:
         edges = _edges(here, bins)
@@ -38,6 +37,18 @@ def stability_index(reference: Sequence[object], sample: Sequence[object], *, sa
     old = Counter(places.get(_text(value), rest) for value in reference)
     new = Counter(places.get(_text(value), rest) for value in sample)
     return _index(old, new, range(rest + 1))
+
+
+def bins_for(smaller: int) -> int:
+    """How many bins samples fill of which the smaller one has so many values."""
+    return max(2, min(_MOST_BINS, smaller // _SAMPLES_PER_BIN))
+
+
+def index_of_counts(reference: Sequence[int], sample: Sequence[int]) -> float:
+    """The index of two samples that were counted in the same bins."""
+    return _index(
+        Counter(dict(enumerate(reference))), Counter(dict(enumerate(sample))), range(len(reference))
+    )
 
 
 def prediction_drift(reference: Sequence[object], sample: Sequence[object]) -> Mapping[str, float]:

@@ -17,7 +17,17 @@ from mlops_sdk.release.tag import SCHEMES
 
 _APP = re.compile(r"[a-z][a-z0-9_]*")
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9-]*")
-_KEYS = ("app", "scheme", "registry_uri", "image_repository", "environments", "keep", "lease_s", "events")
+_KEYS = (
+    "app",
+    "scheme",
+    "registry_uri",
+    "image_repository",
+    "environments",
+    "keep",
+    "lease_s",
+    "prediction_log_days",
+    "events",
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +35,8 @@ class Project:
     """One project. `environments` are in the order of promotion; `keep` is how many releases stay warm.
 
     `lease_s` is how long, in seconds, a deployer's lease lasts after its last sign of life. 60: longer than a
-    machine with too much to do holds a process up, short enough to be waited for.
+    machine with too much to do holds a process up, short enough to be waited for. `prediction_log_days` is for how
+    many days before today predictions are kept; None: for ever.
     """
 
     root: Path
@@ -36,6 +47,7 @@ class Project:
     environments: tuple[str, ...] = field(default=("local",))
     keep: int = 3
     lease_s: float = 60.0
+    prediction_log_days: int | None = None
     events: EventRules = field(default_factory=EventRules)
 
     def environment_folder(self, environment: str) -> Path:
@@ -128,6 +140,10 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 2
 
 
+def _are_days(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 36_500
+
+
 def _is_duration(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 2 <= value <= 86_400
 
@@ -140,5 +156,6 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "environments": (_are_environments, "a list of different names of a-z, 0-9 and -, a letter first"),
     "keep": (_is_count, "a number of at least 2"),
     "lease_s": (_is_duration, "a number of seconds from 2 to 86400"),
+    "prediction_log_days": (_are_days, "a number of days from 1"),
     "events": (are_event_rules, RIGHT_EVENTS),
 }

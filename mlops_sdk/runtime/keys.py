@@ -137,6 +137,15 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("MLOPS_SERVICE_PORT", ("release",), "integer", "port of the service", _BINDING),
     Key(
+        "MLOPS_INVOKER_TOKEN",
+        ("release",),
+        "text",
+        "the bearer token of the invoker; absent: the process is no invoker",
+        "given to the invoker's process by who starts it",
+        secret=True,
+        required=False,
+    ),
+    Key(
         "MLOPS_STATE",
         _BOTH,
         "text",

@@ -167,6 +167,7 @@ class ServiceSettings(_RoleSettings):
     """What a release's service gets: the environment, then its release layer."""
 
     pg_schema: str
+    invoker_token: SecretStr | None = None
     service: str | None = None
     service_port: int = Field(ge=1, le=65535)
 

@@ -50,6 +50,10 @@ class Canary:
             return "next" if place < self.buckets_of_next else "current"
         return "next" if chance() >= self.share_of_current else "current"
 
+    def new_bucket(self, headers: Mapping[bytes, bytes], chance: Callable[[], float]) -> bytes | None:
+        """A bucket by chance (two hex digits) for a request that has none, to be kept in the cookie; else None."""
+        return None if self._bucket(headers) is not None else b"%02x" % int(chance() * BUCKETS)
+
     def _bucket(self, headers: Mapping[bytes, bytes]) -> int | None:
         given = headers.get(_BUCKET)
         if given and _HEX.fullmatch(given):

@@ -13,7 +13,7 @@ import numpy as np
 
 from mlops_sdk.errors import InputError
 from mlops_sdk.serving import tracing
-from mlops_sdk.serving.canary import Canary
+from mlops_sdk.serving.canary import COOKIE, Canary
 from mlops_sdk.serving.hot_request import Endpoint, Head, HotRequest, Refusal
 from mlops_sdk.serving.lanes import Lane
 from mlops_sdk.serving.predict_api import PredictEndpoint
@@ -24,6 +24,8 @@ from mlops_sdk.serving.taps import Tap
 from mlops_sdk.serving.tensor_api import TensorEndpoint
 from mlops_sdk.serving.turn_back import Watch
 
+# A browser sends it back; a script of a page need not read it.
+_COOKIE = COOKIE.encode() + b"=%b; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax"
 JSON_HEAD = Head([(b"content-type", b"application/json")])
 
 
@@ -55,7 +57,10 @@ class Limits:
 
 
 class HotPath:
-    """`headers_of` gives the headers of every answer of a snapshot in a slot; `taps` are told what was answered."""
+    """`headers_of` gives the headers of every answer of a snapshot in a slot; `taps` are told what was answered.
+
+    With `sticky_cookie`, a request without a key gets a bucket in a cookie while traffic is divided.
+    """
 
     def __init__(
         self,
@@ -68,6 +73,7 @@ class HotPath:
         app: str,
         key_header: bytes,
         watch: Watch | None = None,
+        sticky_cookie: bool = False,
     ) -> None:
         self.limits = limits
         self._metrics = metrics
@@ -77,6 +83,7 @@ class HotPath:
         self._app = app
         self._key_header = key_header
         self._watch = watch
+        self._sticky_cookie = sticky_cookie
         self._chance = random.Random().random  # noqa: S311 - a share of traffic, no secret
         self._predict = PredictEndpoint()
         self._scoring = ScoringEndpoint()
@@ -108,6 +115,9 @@ class HotPath:
             if lanes.always_current and b"x-mlops-slot" not in headers:
                 lane = lanes.current
             else:
+                if self._sticky_cookie and (found := lanes.canary.new_bucket(headers, self._chance)):
+                    headers = {**headers, b"x-mlops-bucket": found}
+                    request.extra = (*request.extra, (b"set-cookie", _COOKIE % found))
                 lane = lanes.next if lanes.canary.slot(headers, self._chance) == "next" else lanes.current
             lane = lane or lanes.current or lanes.next
         if lane is None:

@@ -54,6 +54,7 @@ class ModelServer:
             app=settings.app,
             key_header=settings.key_header.lower().encode(),
             watch=self.watch,
+            sticky_cookie=settings.sticky_cookie,
         )
         self._shadow = Shadow(metrics=self.metrics, watch=self.watch, taps=self.taps)
         self.taps.append(self._shadow)

@@ -21,9 +21,11 @@ class ServerSettings(BaseModel):
 
     `model` is the reference that `current` begins with. `allowed_models` are patterns of names that `/update-model` may
     load; the model's own name by default. `folder` is what the workers share while the server runs. `key_header` names
-    a header whose value is a key: requests with the same one stay with the same slot. `admin_token` is what calls that
-    change something must show; without one they are refused. `log_conninfo` is the database of `mlops.prediction_log`;
-    without one nothing is logged. Secrets are not part of the JSON: workers inherit them as variables.
+    a header whose value is a key: requests with the same one stay with the same slot; `sticky_cookie` gives those
+    without one a cookie. `public_schema` tells a model's inputs to who has no token. `admin_token` is what calls that
+    change something must show; without one they are refused. `log_conninfo` is the database of
+    `mlops.prediction_log`; without one nothing is logged. Secrets are not part of the JSON: workers inherit them as
+    variables.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

@@ -5,6 +5,8 @@ import logging
 
 from mlops_sdk.serving.application import Application, create_model_server
 from mlops_sdk.serving.server_settings import ServerSettings
+from mlops_sdk.serving.template.extension import TemplateExtension
+from mlops_sdk.serving.template.settings import TemplateSettings
 
 
 def application() -> Application:
@@ -12,4 +14,6 @@ def application() -> Application:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     asyncio.get_running_loop()
-    return create_model_server(ServerSettings.of_worker())
+    settings = ServerSettings.of_worker()
+    document = {"folder": settings.folder / "template", **(settings.template or {})}
+    return create_model_server(settings, [TemplateExtension(TemplateSettings.from_environment(document))])

@@ -2,12 +2,11 @@
 
 import json
 
-import pytest
-
 from infra import job_template
 from infra.components.gcp.cluster import kubeconfig
 from infra.naming import account_id
 from mlops_sdk.runtime.passwords import derive
+from tests.standins.gcp.property_names import faults
 from tests.support.cluster_stacks import declared, settings
 from tests.support.environment import MASTER_KEY
 from tests.support.sections import a_section, digest12
@@ -55,7 +54,8 @@ def test_each_queue_has_a_subscription_and_dead_letters_which_pubsub_itself_may_
 
 
 def test_the_queues_are_those_of_the_messenger() -> None:
-    topics = pytest.importorskip("mlops_sdk.messaging.pubsub_topics")
+    from mlops_sdk.messaging import pubsub_topics as topics
+
     made = declared("prd")
     for name in ("mlops_jobs", "mlops_jobs_dead"):
         ours = made.resources[f"subscription-{name}"]
@@ -136,6 +136,21 @@ def test_a_release_is_the_same_objects_as_on_any_cluster() -> None:
     new = {name for name in after.resources if name not in before.resources and after.resources[name]}
     assert {after.resources[name]["metadata"]["name"].rpartition("-")[2] for name in new} == {digest12(1)}
     assert not [name for name in new if after.types[name].startswith("gcp:")]
+
+
+def test_every_property_is_one_of_pulumi_gcps_own_classes() -> None:
+    for place in ("cluster", "cloud-run"):
+        made = declared("prd", a_section(1), live=1, invokerOn=place)
+        google = {name: token for name, token in made.types.items() if token.startswith("gcp:")}
+        assert len(google) > 60
+        wrong = {name: faults(token, made.resources[name]) for name, token in google.items()}
+        assert not {name: found for name, found in wrong.items() if found}
+
+
+def test_what_carries_messages_is_told_by_a_variable() -> None:
+    key = "MLOPS_PUBSUB_PROJECT"
+    assert declared("prd").resources["env-shown"]["data"][key] == "recommender-prd"
+    assert key not in declared("prd", messages="pgmq").resources["env-shown"]["data"]
 
 
 def test_the_ids_of_accounts_fit_into_googles_limit_and_stay_different() -> None:

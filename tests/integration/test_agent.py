@@ -23,6 +23,7 @@ from mlops_sdk.rollout.agent.collect import collect
 from mlops_sdk.rollout.agent.duty import Did, Work
 from mlops_sdk.rollout.agent.lead_router import lead_router
 from mlops_sdk.rollout.agent.observe import Observe
+from mlops_sdk.rollout.agent.predictions import keep_days
 from mlops_sdk.rollout.agent.serve import agent_port, known_states, run_once
 from mlops_sdk.rollout.agent.turn_back import TurnBack
 from mlops_sdk.rollout.progress import silent
@@ -37,7 +38,7 @@ from tests.support.page import PageProject
 from tests.support.releases import MemoryTraffic
 
 ROOT = Path(__file__).parents[2]
-DUTIES = ["catch-up", "route", "turn-back", "events", "observe", "re-verify", "gc"]
+DUTIES = ["catch-up", "route", "turn-back", "events", "observe", "re-verify", "gc", "predictions"]
 
 
 @dataclass(frozen=True)
@@ -347,6 +348,21 @@ def test_what_differs_is_recorded_when_it_was_seen_twice_or_a_person_asks(page_p
     page_project.down.clear()
     assert "(entry #" in run_once(page_project.project, "local", "observe").what
     assert observed() == ["agent", "agent"]
+
+
+def test_each_day_of_the_prediction_log_has_a_table_until_it_is_too_old(agent: Agent) -> None:
+    assert keep_days(agent.work) == Did("the days have tables; predictions are kept for ever")
+    project = replace(agent.work.session.project, prediction_log_days=30)
+    session = replace(agent.work.session, project=project)
+    work = Work(session, threading.Event())
+    assert keep_days(work) == Did("the days have tables; no day is too old")
+    with psycopg.connect(agent.made.environment.admin.get_secret_value(), autocommit=True) as conn:
+        conn.execute(
+            "CREATE TABLE mlops.prediction_log_20200101 PARTITION OF mlops.prediction_log"
+            " FOR VALUES FROM ('2020-01-01 00:00+00') TO ('2020-01-02 00:00+00')"
+        )
+        conn.execute("ALTER TABLE mlops.prediction_log_20200101 OWNER TO ledger_owner")
+    assert keep_days(work) == Did("the days have tables; dropped prediction_log_20200101")
 
 
 def test_the_process_serves_the_page_does_its_duties_and_ends_with_a_signal(

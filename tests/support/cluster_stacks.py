@@ -19,7 +19,11 @@ from tests.support.environment import MASTER_KEY
 
 STACKS = Path(__file__).resolve().parents[2] / "stacks"
 OUTPUTS: Mapping[str, dict[str, Any]] = {
-    "Account": {"email": "{name}@p.iam.gserviceaccount.com", "member": "serviceAccount:{name}@p"},
+    "Account": {
+        "email": "{name}@p.iam.gserviceaccount.com",
+        "member": "serviceAccount:{name}@p",
+        "name": "projects/p/serviceAccounts/{name}",
+    },
     "ServiceIdentity": {"member": "serviceAccount:service-1@gcp-sa-pubsub.iam.gserviceaccount.com"},
     "DatabaseInstance": {"privateIpAddress": "10.9.8.7"},
     "SecretVersion": {"version": "1"},

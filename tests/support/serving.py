@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.registry.artifact import folder_digest
 from mlops_sdk.serving.agreement import Agreement
-from mlops_sdk.serving.application import Application, create_model_server
+from mlops_sdk.serving.application import Application, Extension, create_model_server
 from mlops_sdk.serving.loader import open_snapshot
 from mlops_sdk.serving.model_server import ModelServer, first_document
 from mlops_sdk.serving.preparing import Prepared, facts_of
@@ -94,7 +94,7 @@ class Served:
 
     def client(self) -> httpx.Client:
         """A client of it."""
-        return httpx.Client(base_url=self.url, trust_env=False, timeout=30)
+        return httpx.Client(base_url=self.url, trust_env=False, timeout=120)
 
 
 def settings_of(folder: Path, **others: Any) -> ServerSettings:
@@ -112,7 +112,10 @@ def settings_of(folder: Path, **others: Any) -> ServerSettings:
 
 @contextmanager
 def serving(
-    settings: ServerSettings, current: Prepared, following: Prepared | None = None
+    settings: ServerSettings,
+    current: Prepared,
+    following: Prepared | None = None,
+    extensions: Sequence[Extension] = (),
 ) -> Iterator[Served]:
     """A server with these models in its slots, in a thread, on a port of its own."""
     document = first_document(current, shadow_share=settings.shadow_share)
@@ -122,7 +125,7 @@ def serving(
     made: list[Application] = []
 
     def factory() -> Application:
-        made.append(create_model_server(settings))
+        made.append(create_model_server(settings, extensions))
         return made[0]
 
     with in_a_thread(factory, "/health") as (url, port):

@@ -21,10 +21,10 @@ FLOW_RUNS: tuple[Rule, ...] = (
 """What the worker does: a Job for each flow run, whose pods it watches and whose log it shows."""
 
 DUTIES: tuple[Rule, ...] = (
-    ("gateway.networking.k8s.io", ("httproutes",), ("get", "list", "watch", "patch")),
+    ("gateway.networking.k8s.io", ("httproutes",), ("get", "list", "watch", "patch", "update")),
     ("apps", ("deployments",), LOOK),
     ("batch", ("jobs",), (*LOOK, "create", "delete")),
-    ("", ("pods", "pods/log", "services", "events"), LOOK),
+    ("", ("pods", "pods/log", "services", "configmaps", "events"), LOOK),
 )
 """What the agent does: weights of the route, Jobs of builds, and looking. It reads no Secret of the API server."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_kubernetes import apps, batch, core
 
-from infra import manifests, naming, variables
+from infra import manifests, naming, quota, variables
 from infra.cluster import KubernetesSettings
 from infra.components.cluster import parts
 from infra.components.cluster.volume import Volume, VolumeArgs
@@ -14,7 +14,7 @@ from mlops_sdk.provider import programs
 
 SECRET = "postgres"  # noqa: S105 - the name of a Secret
 DATABASES = ("mlflow", "source")
-SIZE = Size(cpu="100m", memory="512Mi", limit_memory="1Gi")
+SIZE = quota.POSTGRES
 
 
 @dataclass(frozen=True)

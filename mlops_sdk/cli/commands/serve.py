@@ -39,12 +39,52 @@ def serve(
             metavar="NAME",
         ),
     ] = "",
+    sticky_cookie: Annotated[
+        bool,
+        typer.Option(
+            "--sticky-cookie", help="Give who sends no key a cookie, so that they stay with a slot."
+        ),
+    ] = False,
     shadow_share: Annotated[
         float, typer.Option("--shadow-share", help="Share of requests that `next` sees too.", min=0, max=1)
     ] = 0.0,
     public_schema: Annotated[
         bool, typer.Option("--public-schema", help="Tell a model's inputs to who has no token.")
     ] = False,
+    sample_store: Annotated[
+        str | None,
+        typer.Option(
+            "--sample-store",
+            help="Where /train keeps drift samples: a folder, s3://..., gs://... Default: with its run in MLflow.",
+            metavar="URI",
+        ),
+    ] = None,
+    data_root: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data-root", help="What a request's data URI may begin with. Default: none.", metavar="URI"
+        ),
+    ] = None,
+    trainer: Annotated[
+        str | None,
+        typer.Option(
+            "--trainer", help="What /train calls. Default: scikit-learn's.", metavar="PACKAGE.MODULE:NAME"
+        ),
+    ] = None,
+    alert_url: Annotated[
+        str | None, typer.Option("--alert-url", help="A webhook that is told of drift.", metavar="URL")
+    ] = None,
+    training_queue: Annotated[
+        str | None,
+        typer.Option(
+            "--training-queue",
+            help="A queue (pgmq) of the database MLOPS_QUEUE_URL that is asked for a training on drift.",
+            metavar="NAME",
+        ),
+    ] = None,
+    drift_every: Annotated[
+        float, typer.Option("--drift-every", help="Seconds between two checks for drift.", min=0.1)
+    ] = 60.0,
 ) -> None:
     """Serve a model of the registry.
 
@@ -63,8 +103,17 @@ def serve(
             workers=workers,
             allowed_models=tuple(allow_model or ()),
             key_header=key_header,
+            sticky_cookie=sticky_cookie,
             shadow_share=shadow_share,
             public_schema=public_schema,
+            template={
+                "sample_store": sample_store,
+                "data_roots": tuple(data_root or ()),
+                "trainer": trainer,
+                "alert_url": alert_url,
+                "training_queue": training_queue,
+                "drift_every_s": drift_every,
+            },
         ),
         environ=os.environ,
         report=lambda line: typer.echo(line, err=True),

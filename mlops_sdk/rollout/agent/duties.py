@@ -6,6 +6,7 @@ from mlops_sdk.rollout.agent.collect import collect
 from mlops_sdk.rollout.agent.duty import Duty
 from mlops_sdk.rollout.agent.lead_router import lead_router
 from mlops_sdk.rollout.agent.observe import Observe
+from mlops_sdk.rollout.agent.predictions import keep_days
 from mlops_sdk.rollout.agent.react import EVENTS, react
 from mlops_sdk.rollout.agent.reverify import Reverify
 from mlops_sdk.rollout.agent.turn_back import PATIENCE_S, TurnBack
@@ -47,6 +48,9 @@ def all_duties(*, patience_s: float = PATIENCE_S, asked: bool = False) -> tuple[
         ),
         Duty("re-verify", "asks the gates of the live release again", 300, Reverify()),
         Duty("gc", "drops tables and roles of releases that nothing needs any more", 300, collect),
+        Duty(
+            "predictions", "gives each day of the prediction log a table, and drops old days", 600, keep_days
+        ),
     )
 
 

@@ -51,6 +51,12 @@ def test_a_lease_lasts_at_least_two_seconds(tmp_path: Path, value: str) -> None:
         load_project(write(tmp_path, f'app = "recommender"\nlease_s = {value}\n'))
 
 
+@pytest.mark.parametrize("value", ["0", "true", '"30"', "1.5"])
+def test_predictions_are_kept_for_whole_days(tmp_path: Path, value: str) -> None:
+    with pytest.raises(InputError, match=r"prediction_log_days: .* is not a number of days from 1"):
+        load_project(write(tmp_path, f'app = "recommender"\nprediction_log_days = {value}\n'))
+
+
 def test_a_project_without_an_app_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="app: missing"):
         load_project(write(tmp_path, ""))

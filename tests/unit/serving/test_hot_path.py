@@ -310,3 +310,13 @@ def test_an_answer_to_a_stranger_names_no_column_and_no_path(served: Served) -> 
             text = client.post("/predict", content=body, headers={"Content-Type": "application/json"}).text
             assert "Traceback" not in text
             assert "/" not in text
+
+
+def test_a_plain_request_takes_the_short_cut(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: Any) -> None:
+        raise AssertionError("a plain request went through ASGI")
+
+    monkeypatch.setattr("mlops_sdk.serving.hot_asgi.answer", never)
+    with served.client() as client:
+        for path, body in (("/predict", {"data": [ROW]}), ("/invocations", {"inputs": [ROW]})):
+            assert client.post(path, json=body).status_code == 200

@@ -14,7 +14,11 @@ from mlops_sdk.serving.prediction_log.ring import OVERHEAD_BYTES, Block, Ring
 from mlops_sdk.serving.prediction_log.rows import COLUMNS, Prediction, TickRows, prediction_row
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=10,
 )

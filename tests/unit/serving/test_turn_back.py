@@ -199,3 +199,18 @@ def test_predicting_for_others_happens_off_the_loop(iris: Prepared, tmp_path: Pa
             return answers
 
         assert asyncio.run(ask()) == [0, 2]
+
+
+def test_who_sends_no_key_can_be_given_a_cookie_that_keeps_the_slot(
+    iris: Prepared, other_iris: Prepared, tmp_path: Path
+) -> None:
+    rules = TurnBackRules(latency_above_s=60, drift_above=None)
+    settings = settings_of(tmp_path, sticky_cookie=True, turn_back=rules)
+    with serving(settings, iris, other_iris) as served, served.client() as client:
+        assert "set-cookie" not in client.post("/predict", json={"data": ROWS}).headers
+        client.post("/set-canary-probability", json={"probability": 0.5}, headers=ADMIN)
+        first = client.post("/predict", json={"data": ROWS})
+        assert "mlops_bucket" in client.cookies
+        used = {client.post("/predict", json={"data": ROWS}).json()["model_used"] for _ in range(16)}
+        assert used == {first.json()["model_used"]}
+        assert "set-cookie" not in client.post("/predict", json={"data": ROWS}).headers

@@ -4,6 +4,7 @@ Both sides send the same payloads. Bare pgmq sends a dictionary and reads one; t
 kind, a date and a once-only way to settle, and go through its consumer.
 """
 
+import statistics
 import threading
 import time
 from collections.abc import Callable
@@ -111,27 +112,24 @@ def measure(server: Server, size: Size, say: Say) -> Found:
     sides = {"bare": Bare(server.conninfo("messages")), "ours": Ours(server.conninfo("messages"))}
     times: dict[str, list[float]] = {}
     for number in range(size.rounds + 1):
-        # Each goes first in turn; the first round warms up and is not counted.
-        for name in sorted(sides, reverse=number % 2 == 1):
-            side: Any = sides[name]
-            published = timed(partial(publish, side, size.batches))
-            consumed = timed(partial(side.consume, size.batches * BATCH))
-            if number:
-                times.setdefault(f"publish {name}", []).append(published / size.batches)
-                times.setdefault(f"consume {name}", []).append(consumed / size.batches)
+        found: dict[str, list[float]] = {}
+        for what in ("publish", "consume"):
+            for batch in range(size.batches):
+                # In turns, each first in turn: what the machine does meanwhile then happens to both.
+                for name in sorted(sides, reverse=batch % 2 == 1):
+                    side: Any = sides[name]
+                    work = side.publish if what == "publish" else partial(side.consume, BATCH)
+                    found.setdefault(f"{what} {name}", []).append(timed(work))
+        if number:  # the first round warms up
+            for key, seconds in found.items():
+                times.setdefault(key, []).append(statistics.median(seconds))
     for side in sides.values():
         side.close()
     say(f"{size.rounds} rounds of {size.batches} batches")
     return figures(times), [
-        "Messages: the ratio is of the times of one round, so that at most 1.43 is at least 0.7 of the rate. Payloads "
-        "of about 100 bytes; each batch is committed to the disk."
+        "Messages: a value is the median of the batches of a round, both sides in turns; a ratio of at most 1.43 is at "
+        "least 0.7 of the rate. Payloads of about 100 bytes; each batch is committed to the disk."
     ]
-
-
-def publish(side: Any, batches: int) -> None:
-    """So many batches, one after the other."""
-    for _ in range(batches):
-        side.publish()
 
 
 def figures(times: dict[str, list[float]]) -> list[Figure]:

@@ -5,12 +5,13 @@ is listed as left out with its error, the others go on, and the exit code is 1.
 """
 
 import json
-import operator
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from functools import partial, reduce
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ class Bench:
         return self._json(
             server,
             f"/v2/models/{model}/infer",
-            {"inputs": [{**tensor, "data": reduce(operator.iadd, rows, [])}]},
+            {"inputs": [{**tensor, "data": list(chain.from_iterable(rows))}]},
         )
 
     def binary(self, server: str, model: str, count: int) -> Request:
@@ -213,6 +214,10 @@ def run(names: list[str], *, quick: bool) -> Results:
         "Each server's process tree is pinned to core 0, wrk with one thread and 16 connections to core 1. All"
         " servers of a bench run at once and are asked in turn; a load with a failed request is no figure."
         " Peers: MLflow 3.17.2 (tensor signature, uvloop, httptools), MLServer 1.7.1 (batches up to 64 or 1 ms)."
+    )
+    results.notes.append(
+        f"When it began, {os.getloadavg()[0]:.1f} processes of this machine wanted a core; servers and wrk ran at nice"
+        f" {os.nice(0)}. Absolute figures are those of such a machine, ratios are of loads seconds apart."
     )
     sizes = QUICK if quick else FULL
     with tempfile.TemporaryDirectory(prefix="mlops-bench-serving-") as name:

@@ -17,7 +17,7 @@ class Sizes:
     rounds: int
 
 
-FULL = Sizes(seconds=3.0, rounds=5)
+FULL = Sizes(seconds=2.0, rounds=5)
 QUICK = Sizes(seconds=1.0, rounds=2)
 
 

@@ -1,0 +1,319 @@
+"""The invoker and the job consumer on a real Postgres, as a live release's own role."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psutil
+import psycopg
+import pytest
+import sqlalchemy as sa
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+
+from mlops_sdk.errors import InputError
+from mlops_sdk.messaging import Consumer, Messenger, RetryPolicy, postgres_queue
+from mlops_sdk.messaging.postgres import PostgresTransport
+from mlops_sdk.runtime.passwords import derive
+from mlops_sdk.runtime.settings import ServiceSettings
+from mlops_sdk.state import Forked, State
+from mlops_sdk.state.marks import marks_of
+from mlops_sdk.workload.consume import given_up, job_handler, load_jobs
+from mlops_sdk.workload.invoker import create_invoker
+from mlops_sdk.workload.jobs import QUEUE
+from mlops_sdk.workload.runs import Runs
+from tests.support.environment import MASTER_KEY, Environment
+from tests.support.job_functions import JOBS
+from tests.support.releases import Releases
+
+ROOT = Path(__file__).parents[2]
+TODAY = date(2026, 3, 1)
+TOKEN = {"Authorization": "Bearer let me in"}
+QUICK = RetryPolicy(max_attempts=2, first_delay_s=0.01, longest_delay_s=0.01)
+
+
+@dataclass
+class Workload:
+    """A live release with its queue, runs, and an invoker."""
+
+    releases: Releases
+    transport: PostgresTransport
+    runs: Runs
+    client: TestClient
+
+    def invoke(self, job: str, day: str = "2026-02-28") -> dict[str, Any]:
+        answer = self.client.post("/invoke", params={"run_date": day, "job": job}, headers=TOKEN)
+        assert answer.status_code == 202, answer.text
+        return dict(answer.json())
+
+    def run(self, run: str) -> dict[str, Any]:
+        answer = self.client.get(f"/runs/{run}", headers=TOKEN)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def consume(self, policy: RetryPolicy = QUICK) -> None:
+        """Run everything that is queued, here."""
+        consumer = Consumer(
+            self.transport,
+            {"job": job_handler(JOBS, self.runs, policy)},
+            policy=policy,
+            batch=1,
+            wait_s=0.3,
+            on_buried=given_up(self.runs),
+        )
+        consumer.run(threading.Event(), until_idle=True)
+
+    def lines(self, run: str) -> list[str]:
+        return [row["line"] for row in self.client.get(f"/runs/{run}/log", headers=TOKEN).json()]
+
+
+@pytest.fixture
+def workload(environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workload]:
+    monkeypatch.chdir(ROOT)
+    with psycopg.connect(environment.admin.get_secret_value(), autocommit=True) as conn:
+        conn.execute("SET ROLE sdk_owner")
+        postgres_queue.create(conn, QUEUE, users=("sdk", "sdk_app"))
+    releases = Releases(environment, tmp_path)
+    table = sa.Table("scores", sa.MetaData(), sa.Column("customer", sa.Text, primary_key=True))
+    effects = Forked(table, policy="discard")
+    lock = releases.lock("v0.0.1", State(effects, marks_of(effects)), service="a.b:s1")
+    releases.deploy("v0.0.1")
+    conninfo = environment.conninfo(releases.bind("v0.0.1").role)
+    transport = PostgresTransport(conninfo, QUEUE)
+    runs = Runs(conninfo, lock.digest)
+    invoker = create_invoker(
+        app=environment.app,
+        environment="local",
+        jobs=JOBS,
+        runs=runs,
+        messenger=Messenger(transport, release="v0.0.1"),
+        token=SecretStr("let me in"),
+        today=lambda: TODAY,
+    )
+    yield Workload(releases, transport, runs, TestClient(invoker, raise_server_exceptions=False))
+    transport.close()
+
+
+def test_a_run_is_queued_done_and_kept_with_its_log_and_result(workload: Workload) -> None:
+    asked = workload.invoke("say")
+    assert asked["queued"]
+    assert workload.run(asked["run"])["status"] == "queued"
+    workload.consume()
+    run = workload.run(asked["run"])
+    assert (run["status"], run["result"], run["attempt"], run["note"]) == ("done", "say", 1, "a quarter")
+    assert (run["progress"], run["stalled"], run["cause"]) == (1.0, False, None)
+    assert sorted(workload.lines(asked["run"])) == ["to standard error ü", "to standard output"]
+
+
+def test_a_repeated_request_for_one_job_and_date_is_one_run(workload: Workload) -> None:
+    first = workload.invoke("say")
+    again = workload.invoke("say")
+    assert (again["run"], again["queued"]) == (first["run"], False)
+    workload.consume()
+    assert workload.invoke("say")["queued"] is False
+    assert workload.invoke("say", "2026-02-27")["run"] != first["run"]
+    get = workload.client.get("/invoke", params={"run_date": "2026-02-28", "job": "say"}, headers=TOKEN)
+    assert (get.status_code, get.json()["run"]) == (202, first["run"])
+
+
+def test_requests_at_once_queue_one_message(workload: Workload) -> None:
+    answers: list[dict[str, Any]] = []
+    threads = [threading.Thread(target=lambda: answers.append(workload.invoke("say"))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({answer["run"] for answer in answers}) == 1
+    assert [answer["queued"] for answer in answers].count(True) == 1
+    assert len(workload.transport.receive(10, wait_s=0, lease_s=1)) == 1
+
+
+def test_a_failed_run_says_why_and_may_be_asked_for_again(workload: Workload) -> None:
+    run = workload.invoke("fail")["run"]
+    workload.consume()
+    found = workload.run(run)
+    assert (found["status"], found["attempt"]) == ("failed", 2)
+    assert found["cause"].startswith("ValueError: the source has no column `amount` (job_functions.py:")
+    assert any("Traceback" in line for line in workload.lines(run))
+    assert len(workload.transport.dead(10)) == 1
+    asked = workload.invoke("fail")
+    assert (asked["run"], asked["queued"]) == (run, True)
+
+
+@pytest.mark.parametrize(
+    ("job", "attempts", "cause"),
+    [
+        ("refuse", 1, "2026-02-28 is an empty day"),
+        ("die", 2, "job die was ended by SIGABRT"),
+        ("missing", 2, "AttributeError: module 'tests.support.job_functions' has no attribute 'nowhere'"),
+    ],
+)
+def test_a_job_that_cannot_do_its_work_leaves_the_consumer_alone(
+    workload: Workload, job: str, attempts: int, cause: str
+) -> None:
+    run = workload.invoke(job)["run"]
+    workload.consume()
+    found = workload.run(run)
+    assert (found["status"], found["attempt"]) == ("failed", attempts)
+    assert found["cause"].startswith(cause)
+    assert workload.run(workload.invoke("say")["run"])["status"] == "queued"
+
+
+def test_a_job_that_takes_longer_than_its_limit_is_ended_with_all_that_it_started(workload: Workload) -> None:
+    run = workload.invoke("hang")["run"]
+    workload.consume(RetryPolicy(max_attempts=1))
+    found = workload.run(run)
+    assert (found["status"], found["cause"]) == (
+        "failed",
+        "job hang took longer than its time limit of 6 s",
+    )
+    pids = [int(line) for line in workload.lines(run) if line.isdecimal()]
+    assert len(pids) == 1
+    assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
+
+
+@pytest.mark.parametrize(
+    ("params", "headers", "status", "what"),
+    [
+        ({"run_date": "2026-02-28", "job": "say"}, {}, 401, "token"),
+        ({"run_date": "2026-02-28", "job": "say"}, {"Authorization": "Bearer wrong"}, 401, "token"),
+        ({"run_date": "2026-02-28", "job": "say"}, {"Authorization": "Basic let me in"}, 401, "token"),
+        ({"job": "say"}, TOKEN, 422, "run_date is missing"),
+        ({"run_date": "28.02.2026", "job": "say"}, TOKEN, 422, "is no date"),
+        ({"run_date": "2026-02-30", "job": "say"}, TOKEN, 422, "is no date"),
+        ({"run_date": "2026-03-02", "job": "say"}, TOKEN, 422, "in the future"),
+        ({"run_date": "2026-02-28", "job": "rfn"}, TOKEN, 404, "no job `rfn`"),
+        ({"run_date": "2026-02-28"}, TOKEN, 422, "which job"),
+    ],
+)
+def test_a_wrong_request_is_a_clear_error_and_nothing_is_queued(
+    workload: Workload, params: dict[str, str], headers: dict[str, str], status: int, what: str
+) -> None:
+    answer = workload.client.post("/invoke", params=params, headers=headers)
+    assert (answer.status_code, what in answer.json()["error"]) == (status, True), answer.text
+    assert workload.transport.receive(1, wait_s=0, lease_s=1) == []
+
+
+def test_runs_are_shown_to_who_has_the_token_and_only_if_they_are_there(workload: Workload) -> None:
+    run = workload.invoke("say")["run"]
+    assert workload.client.get(f"/runs/{run}").status_code == 401
+    assert workload.client.get(f"/runs/{UUID(int=1)}", headers=TOKEN).status_code == 404
+    assert workload.client.get("/runs/nothing", headers=TOKEN).status_code == 422
+    assert workload.client.get("/healthcheck").json() == {"status": "ok"}
+
+
+def test_an_invoker_whose_database_is_away_says_so_and_not_where_it_is(workload: Workload) -> None:
+    nowhere = SecretStr("host=127.0.0.1 port=1 user=secret_name dbname=x connect_timeout=1")
+    invoker = create_invoker(
+        app="a",
+        environment="local",
+        jobs=JOBS,
+        runs=Runs(nowhere, "sha256:" + "0" * 64),
+        messenger=Messenger(workload.transport),
+        token=SecretStr("let me in"),
+        today=lambda: TODAY,
+    )
+    client = TestClient(invoker, raise_server_exceptions=False)
+    assert client.get("/livez").status_code == 200
+    for answer in (
+        client.get("/healthcheck"),
+        client.post("/invoke", params={"run_date": "2026-02-28", "job": "say"}, headers=TOKEN),
+    ):
+        assert answer.status_code == 503
+        assert "127.0.0.1" not in answer.text
+
+
+def test_an_invoker_without_a_token_does_not_start(workload: Workload) -> None:
+    with pytest.raises(InputError, match="no token"):
+        create_invoker(
+            app="a",
+            environment="local",
+            jobs=JOBS,
+            runs=workload.runs,
+            messenger=Messenger(workload.transport),
+            token=SecretStr(""),
+        )
+    with pytest.raises(InputError, match="cannot be imported"):
+        load_jobs("nowhere:JOBS")
+
+
+def consumer_process(workload: Workload, tmp_path: Path) -> subprocess.Popen[bytes]:
+    """The job consumer as it is started in an environment, with the release's variables."""
+    releases = workload.releases
+    binding, lock = releases.bind("v0.0.1"), releases.locks["v0.0.1"]
+    info = psycopg.conninfo.conninfo_to_dict(releases.conninfo.get_secret_value())
+    settings = ServiceSettings(
+        environment="local",
+        kind="local",
+        app=lock.app,
+        project_root=ROOT,
+        mlflow_tracking_uri="http://127.0.0.1:1",
+        prefect_api_url="http://127.0.0.1:1/api",
+        database_host=str(info["host"]),
+        database_port=int(str(info["port"])),
+        database_name=str(info["dbname"]),
+        source_url=releases.environment.admin,
+        router_url="http://127.0.0.1:1",
+        model_cache=tmp_path,
+        release="v0.0.1",
+        release_digest=lock.digest,
+        commit=lock.code.commit,
+        database_user=binding.role,
+        database_password=derive(MASTER_KEY, binding.role),
+        models={},
+        parameters={},
+        pg_schema=binding.pg_schema,
+        service_port=4000,
+    )
+    variables = {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value
+        for name, value in settings.variables().items()
+    }
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "mlops_sdk.workload.consume", "tests.support.job_functions:JOBS"],
+        cwd=ROOT,
+        env={**os.environ, **variables, "TEST_FOLDER": str(tmp_path), "PYTHONPATH": str(ROOT)},
+    )
+
+
+def test_a_killed_consumer_takes_its_job_along_and_the_next_one_does_it_once(
+    workload: Workload, tmp_path: Path
+) -> None:
+    run = workload.invoke("count")["run"]
+    (tmp_path / "wait").touch()
+    victim = consumer_process(workload, tmp_path)
+    job = int(awaited(lambda: (tmp_path / "inside").read_text() if (tmp_path / "inside").exists() else ""))
+    assert workload.run(run)["status"] == "running"
+    victim.kill()
+    victim.wait()
+    awaited(lambda: not psutil.pid_exists(job) or psutil.Process(job).status() == "zombie")
+    (tmp_path / "wait").unlink()
+    with workload.releases.connect("v0.0.1") as conn:
+        assert conn.execute("SELECT count(*) FROM scores").fetchone() == (0,)
+    with psycopg.connect(workload.releases.environment.admin.get_secret_value(), autocommit=True) as admin:
+        # The lease is 30 s; the test need not wait for it.
+        admin.execute("UPDATE pgmq.q_mlops_events SET vt = clock_timestamp()")
+    second = consumer_process(workload, tmp_path)
+    awaited(lambda: workload.run(run)["status"] == "done")
+    second.terminate()
+    assert second.wait(30) == 0
+    with workload.releases.connect("v0.0.1") as conn:
+        assert conn.execute("SELECT customer FROM scores").fetchall() == [("2026-02-28 2",)]
+    assert workload.run(run)["result"] == {"date": "2026-02-28"}
+
+
+def awaited(ask: Any) -> Any:
+    """What `ask` answers as soon as it answers something true."""
+    until = time.monotonic() + 60
+    while not (found := ask()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return found

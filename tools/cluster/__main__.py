@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 from mlops_sdk.errors import InputError, MlopsError
+from tools.clone import ROOT
 from tools.cluster.base_image import ensure_base
 from tools.cluster.binaries import ensure
 from tools.cluster.node import GATEWAY_PORT, Node
+from tools.cluster.project_images import build
 from tools.cluster.requirements import lacking
 
 
@@ -47,6 +49,8 @@ def _prepare() -> None:
         return
     _say(f"Kubernetes: {ensure(_say).folder}")
     _say(f"base image: {ensure_base(_say)}")
+    # The layer of packages takes minutes; the images of a commit are then built in seconds.
+    _say(f"packages: {build(ROOT, 'prepared', 'dependencies', _say)}")
 
 
 def _require() -> None:

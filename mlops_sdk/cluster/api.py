@@ -7,12 +7,14 @@ Protocol: https://kubernetes.io/docs/reference/using-api/api-concepts/
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
-
-import httpx
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Self
 
 from mlops_sdk.cluster.kubeconfig import Access
 from mlops_sdk.errors import AuthError, InputError, MlopsError, NotFoundError, PolicyError, UnreachableError
+
+if TYPE_CHECKING:
+    import httpx  # else where it is used: a command of an environment that is on no cluster does without
 
 Object = dict[str, Any]
 
@@ -48,6 +50,8 @@ class ApiServer:
     """
 
     def __init__(self, access: Access, namespace: str) -> None:
+        import httpx
+
         self.access = access
         self.namespace = namespace
         headers = {"Authorization": f"Bearer {access.token.get_secret_value()}"} if access.token else {}
@@ -125,7 +129,7 @@ class ApiServer:
 
     def ask_service(
         self, service: str, port: int, path: str, *, headers: Mapping[str, str] | None = None
-    ) -> httpx.Response:
+    ) -> "httpx.Response":
         """GET `path` of a service by the API server's proxy, whatever its status; needs no way into the cluster."""
         address = f"{self._path('services', f'{service}:{port}')}/proxy/{path.lstrip('/')}"
         with self._reaching():
@@ -154,7 +158,7 @@ class ApiServer:
         body: Object | None = None,
         parameters: Mapping[str, str] | None = None,
         content_type: str = "application/json",
-    ) -> httpx.Response:
+    ) -> "httpx.Response":
         content = None if body is None else json.dumps(body)
         with self._reaching():
             answer = self._http.request(
@@ -166,6 +170,8 @@ class ApiServer:
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
+        import httpx
+
         try:
             yield
         except httpx.TransportError as error:
@@ -176,24 +182,24 @@ class ApiServer:
             ) from error
 
 
-def _error(answer: httpx.Response, where: str) -> MlopsError:
+def _error(answer: "httpx.Response", where: str) -> MlopsError:
     """The error for a status of the API server, in its own words. They never hold an object's content."""
     try:
         message = str(answer.json().get("message", answer.reason_phrase))
     except ValueError:
         message = answer.reason_phrase
     match answer.status_code:
-        case httpx.codes.UNAUTHORIZED:
+        case HTTPStatus.UNAUTHORIZED:
             return AuthError(message, where=where, remedy="log in to the cluster again")
-        case httpx.codes.FORBIDDEN if "exceeded quota" in message:
+        case HTTPStatus.FORBIDDEN if "exceeded quota" in message:
             return PolicyError(message, where=where, remedy="raise `mlops-sdk:quota` in stack config")
-        case httpx.codes.FORBIDDEN:
+        case HTTPStatus.FORBIDDEN:
             return AuthError(message, where=where, remedy="ask for the rights that the message names")
-        case httpx.codes.NOT_FOUND:
+        case HTTPStatus.NOT_FOUND:
             return NotFoundError(message, where=where)
-        case httpx.codes.CONFLICT:
+        case HTTPStatus.CONFLICT:
             return ConflictError(message, where=where)
-        case httpx.codes.BAD_REQUEST | httpx.codes.UNPROCESSABLE_ENTITY:
+        case HTTPStatus.BAD_REQUEST | HTTPStatus.UNPROCESSABLE_ENTITY:
             return InputError(message, where=where)
     if _STRANGE_FIELD in message:  # server-side apply answers 500 to it
         return InputError(message, where=where)

@@ -114,7 +114,9 @@ def test_a_verified_release_is_promoted_with_its_digest_and_tables_of_its_own(tw
     file = two.root / "v0.0.1.json"
     two.run("ledger", "attest", "local", "v0.0.1", "--out", str(file))
 
-    done = two.run("promote", "local", "second", "--attestation", str(file), "-m", "it went well", "-o", "json")
+    done = two.run(
+        "promote", "local", "second", "--attestation", str(file), "-m", "it went well", "-o", "json"
+    )
 
     outcome = json.loads(done.stdout)
     assert done.stderr.index("build table greetings") < done.stderr.index("verify v0.0.1")
@@ -127,7 +129,9 @@ def test_a_verified_release_is_promoted_with_its_digest_and_tables_of_its_own(tw
     (intent,) = (entry for entry in ledger(two, "second").entries() if entry.kind == "intent")
     assert intent.details["intent"] == "promote"
     assert intent.details["attestation"] == json.loads(file.read_text())
-    assert [check["ok"] for check in two.json("doctor", "second")] == [True] * len(two.json("doctor", "second"))
+    assert [check["ok"] for check in two.json("doctor", "second")] == [True] * len(
+        two.json("doctor", "second")
+    )
 
 
 def test_promoting_what_is_live_is_no_change_whatever_became_of_it_in_the_source(two: Clone) -> None:

@@ -32,7 +32,8 @@ from tests.support.matrix.points import Operation
 
 TINY = Path(__file__).parents[1] / "tiny"
 LEASE_S = 2
-SOURCE = "rehearsal"  # the environment whose releases are promoted to `local`; only points of `promote` need it
+# The environment whose releases are promoted to `local`; only points of `promote` need it.
+SOURCE = "rehearsal"
 _STATES = ("pipelines.tiny.tables:STATE", "pipelines.tiny.derived:STATE")
 # A digest of an env file has its port in it, and is compared by what it is a digest of.
 _HIDDEN = {"seq": "a number", "triggers": "digests"}

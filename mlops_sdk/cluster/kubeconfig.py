@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from mlops_sdk.errors import AuthError, InputError, NotFoundError
 
@@ -92,6 +90,10 @@ def in_cluster(environ: Mapping[str, str] = os.environ) -> Access | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    # Here, because every command asks whether it is in a cluster, and few are.
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     try:
         document = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except (YAMLError, UnicodeDecodeError) as error:

@@ -4,6 +4,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 # pytest-xdist: two processes suit two cores and the memory of two platforms side by side.
 TEST_PROCESSES ?= 2
+PYTEST = .venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
+# What runs always; the other marks are in pyproject.toml.
+USUAL = not slow and not soak and not matrix
 # Each of a platform's ten processes would otherwise compile the same 3,000 modules again at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -49,14 +52,16 @@ cluster: setup
 	@.venv/bin/python -m tools.cluster prepare
 
 test: setup lint
-	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder tests --ignore tests/cluster
+	$(PYTEST) -m "$(USUAL) and not google" tests --ignore tests/cluster
+	$(PYTEST) -m "$(USUAL) and google" tests/integration
 
 # One process: one node a machine.
 test-cluster: cluster
 	.venv/bin/python -m pytest tests/cluster
 
 test-fast: setup lint
-	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder tests --ignore tests/acceptance --ignore tests/cluster
+	$(PYTEST) -m "$(USUAL) and not google" tests --ignore tests/acceptance --ignore tests/cluster
+	$(PYTEST) -m "$(USUAL) and google" tests/integration
 
 test-slow: setup
 	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder -m slow tests

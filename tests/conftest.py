@@ -1,5 +1,7 @@
 """Fixtures that every level of tests may ask for, and which tests run in one process."""
 
+import os
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
@@ -36,6 +38,22 @@ pytest_plugins = [
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--update-golden` writes golden files anew instead of comparing with them."""
     parser.addoption("--update-golden", action="store_true", help="write golden files anew")
+
+
+@pytest.fixture(autouse=True)
+def no_tracking_uri() -> Iterator[None]:
+    """`mlflow.set_tracking_uri` writes it into the environment, where the next test's settings would find it."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what speaks with Google's client in the test's own process."""
+    for item in items:
+        call = getattr(item, "callspec", None)
+        if call is not None and "pubsub" in call.params.values():
+            item.add_marker(pytest.mark.google)
 
 
 # Files that share what is slow to start, by the words that their names begin with. All others stand alone.

@@ -26,12 +26,14 @@ from tests.support.template import COLUMNS, Template, inputs, iris, prepare, tem
 
 TIME = r"\d{8}T\d{6}\.\d{3}Z"
 
+MODEL = "iris-template"  # other files on the same MLflow train `iris`
+
 
 @pytest.fixture(scope="module")
 def first(mlflow_server: MlflowServer, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
-    trained = train_first(mlflow_server.uri, "iris")
+    trained = train_first(mlflow_server.uri, MODEL)
     assert trained["model_version"] == 1
-    return prepare(mlflow_server.uri, "iris", 1, tmp_path_factory.mktemp("cache"))
+    return prepare(mlflow_server.uri, MODEL, 1, tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +173,7 @@ def test_inference_answers_keeps_the_pairs_and_checks_for_drift(
     answer = template.post("/inference", **inputs(iris()))
     assert answer.status_code == 200, answer.text
     found = answer.json()
-    assert (found["status"], found["model"], found["model_version"]) == ("success", "iris", 1)
+    assert (found["status"], found["model"], found["model_version"]) == ("success", MODEL, 1)
     assert re.fullmatch(f"infer_{TIME}", found["run_name"])
     assert len(found["predictions"]) == 150
     assert found["drift"]["drift"] is None  # its sample has 30 rows, which decides nothing
@@ -195,7 +197,7 @@ def test_data_drift_compares_two_data_sets_and_keeps_the_subject(
     answer = template.post("/data-drift", subject=inputs(iris(petal_length=2.0)), baseline=inputs(iris()))
     assert answer.status_code == 200, answer.text
     found = answer.json()
-    assert re.fullmatch(f"drift_iris_1_{TIME}", found["run_name"])
+    assert re.fullmatch(f"drift_{MODEL}_1_{TIME}", found["run_name"])
     assert (found["drift"], found["drifted"]) == (True, ["petal_length"])
     assert found["columns"]["sepal_width"]["psi"] < 0.01
     assert files_of(mlflow_server, found["run_id"]) == {"drift.json", "subject.parquet"}

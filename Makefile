@@ -53,7 +53,7 @@ cluster: setup
 
 test: setup lint
 	$(PYTEST) -m "$(USUAL) and not google" tests --ignore tests/cluster
-	$(PYTEST) -m "$(USUAL) and google" tests/integration
+	$(PYTEST) -m "$(USUAL) and google" tests/integration/test_messaging*.py
 
 # One process: one node a machine.
 test-cluster: cluster
@@ -61,7 +61,7 @@ test-cluster: cluster
 
 test-fast: setup lint
 	$(PYTEST) -m "$(USUAL) and not google" tests --ignore tests/acceptance --ignore tests/cluster
-	$(PYTEST) -m "$(USUAL) and google" tests/integration
+	$(PYTEST) -m "$(USUAL) and google" tests/integration/test_messaging*.py
 
 test-slow: setup
 	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder -m slow tests

@@ -5,6 +5,8 @@ PYTHON ?= python3
 # pytest-xdist: two processes suit two cores and the memory of two platforms side by side.
 TEST_PROCESSES ?= 2
 PYTEST = .venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
+# One process: pulumi's mocks keep futures of one event loop, which xdist's workers do not share with them.
+PROGRAM_TESTS = .venv/bin/python -m pytest tests/infra tests/policy
 # What runs always; the other marks are in pyproject.toml.
 USUAL = not slow and not soak and not matrix
 # Each of a platform's ten processes would otherwise compile the same 3,000 modules again at each start.
@@ -52,7 +54,8 @@ cluster: setup
 	@.venv/bin/python -m tools.cluster prepare
 
 test: setup lint
-	$(PYTEST) -m "$(USUAL) and not google" tests --ignore tests/cluster
+	$(PYTEST) -m "$(USUAL) and not google" tests --ignore tests/cluster --ignore tests/infra --ignore tests/policy
+	$(PROGRAM_TESTS)
 	$(PYTEST) -m "$(USUAL) and google" tests/integration/test_messaging*.py
 
 # One process: one node a machine.
@@ -60,7 +63,8 @@ test-cluster: cluster
 	.venv/bin/python -m pytest tests/cluster
 
 test-fast: setup lint
-	$(PYTEST) -m "$(USUAL) and not google" tests --ignore tests/acceptance --ignore tests/cluster
+	$(PYTEST) -m "$(USUAL) and not google" tests --ignore tests/acceptance --ignore tests/cluster --ignore tests/infra --ignore tests/policy
+	$(PROGRAM_TESTS)
 	$(PYTEST) -m "$(USUAL) and google" tests/integration/test_messaging*.py
 
 test-slow: setup

@@ -46,4 +46,4 @@ CMD ["python", "-P", "-m", "mlops_sdk.cli", "--help"]
 FROM code AS invoker
 LABEL dev.mlops.target="invoker"
 EXPOSE 8080
-CMD ["python", "-P", "-m", "mlops_sdk.workload.invoker"]
+CMD ["python", "-P", "-m", "mlops_sdk.workload.invoke"]

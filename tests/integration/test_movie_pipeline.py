@@ -60,7 +60,8 @@ def test_a_model_that_is_better_than_the_mean_becomes_champion_once_and_a_worse_
     assert [path.stem for path in where.raw.iterdir()] == [named.data_digest.removeprefix("sha256:")]
     version, model = registering.champion(where.tracking_uri, where.models) or (0, None)
     assert version == first.version and model is not None
-    assert list(FEATURES) == [c["name"] for c in resolved.signature["inputs"]] if resolved.signature else True
+    assert resolved.signature is not None
+    assert [column["name"] for column in resolved.signature["inputs"]] == list(FEATURES)
 
 
 def test_an_experiment_tries_many_and_registers_nothing(where: Where) -> None:

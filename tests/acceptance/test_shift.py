@@ -85,8 +85,8 @@ def test_a_release_that_fails_under_traffic_is_turned_back_and_what_was_seen_is_
     with load(router, "recommender") as people:
         done = tiny.run("deploy", manifest(tiny, "v0.0.33", shift=steps, fail=True), code=20)
         before = people.by_release()
-        people.answers.clear()
-        while people.answers.total() < 200:
+        people.forget()
+        while people.total() < 200:
             assert people.by_release().get("v0.0.33") is None
 
     assert before["v0.0.33"] > 0
@@ -125,8 +125,8 @@ def test_a_rollback_under_load_fails_no_request(tiny: Clone) -> None:
     router = tiny.variables()["MLOPS_ROUTER_URL"]
     with load(router, "recommender") as people:
         tiny.run("rollback", "local", "-m", "people are asking")
-        before = people.answers.total()
-        await_true("people ask on", lambda: people.answers.total() > before + 50)
+        before = people.total()
+        await_true("people ask on", lambda: people.total() > before + 50)
 
     assert people.failed == []
     assert set(people.by_release()) == {"v0.0.34", "v0.0.32"}

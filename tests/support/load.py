@@ -17,20 +17,28 @@ _PAUSE_S = 0.005
 
 @dataclass
 class Load:
-    """Answers by release and status. `failed` lists what was neither an answer nor below 500."""
+    """Answers by release. `failed` lists what was neither an answer nor below 500."""
 
     base_url: str
     app: str
-    answers: Counter[tuple[str, int]] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
+    _answers: Counter[str] = field(default_factory=Counter)
+    _counting: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def by_release(self) -> dict[str, int]:
         """How many answers each release gave."""
-        found: Counter[str] = Counter()
-        for (release, _), count in self.answers.items():
-            found[release] += count
-        return dict(found)
+        with self._counting:
+            return dict(self._answers)
+
+    def total(self) -> int:
+        """How many answers there were."""
+        return sum(self.by_release().values())
+
+    def forget(self) -> None:
+        """Count anew from here."""
+        with self._counting:
+            self._answers.clear()
 
     def run(self, writes: bool) -> None:
         """Ask until stopped: read, and every tenth time count, where this thread `writes`."""
@@ -51,7 +59,8 @@ class Load:
         except httpx.HTTPError as error:
             self.failed.append(f"{method}: {type(error).__name__} {error}")
             return
-        self.answers[answer.headers.get("X-MLOps-Release", "none"), answer.status_code] += 1
+        with self._counting:
+            self._answers[answer.headers.get("X-MLOps-Release", "none")] += 1
         if answer.status_code >= 500:
             self.failed.append(f"{method}: {answer.status_code} {answer.text[:200]}")
 

@@ -217,7 +217,10 @@ def _leave_behind(conn: Connection, forks: list[Fork], entry: Entry, why: Why) -
     pairs = [
         (by_id[fork.source], fork)
         for fork in forks
-        if fork.digest == entry.digest and fork.source not in (None, fork.id) and not fork.is_carried_to
+        if fork.digest == entry.digest
+        and fork.source is not None
+        and fork.source != fork.id
+        and not fork.is_carried_to
     ]
     if pairs:
         discard.record(conn, pairs, entry, why.actor)

@@ -1,5 +1,7 @@
-"""The building blocks of a release's service: application, models, slot, resent writes, prediction log.
+"""What answers with models: a release's service, and the model server `mlops serve`.
 
-A service uses what its settings name and nothing else: no ledger, no stack, no other release. Importing this
-package must stay light; scikit-learn is imported by loading a model that needs it.
+The modules of this folder are the building blocks of a release's service; it uses what its settings name and nothing
+else: no ledger, no stack, no other release. `slots` is what serves, `loading` prepares it, `hot` answers predictions,
+`server` is the rest of the stand-alone server; `prediction_log`, `drift` and `template` are told of what was answered.
+Importing this package must stay light; scikit-learn is imported by loading a model that needs it.
 """

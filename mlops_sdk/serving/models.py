@@ -14,10 +14,10 @@ from pydantic import JsonValue
 from mlops_sdk.errors import InputError
 from mlops_sdk.registry.load import Model, load
 from mlops_sdk.runtime.settings import ModelPin, ServiceSettings
-from mlops_sdk.serving.loader import Loader, open_snapshot
-from mlops_sdk.serving.own import OwnPredictor
-from mlops_sdk.serving.preparing import Order, already_prepared
-from mlops_sdk.serving.slots import Snapshot
+from mlops_sdk.serving.loading.loader import Loader, open_snapshot
+from mlops_sdk.serving.loading.own import OwnPredictor
+from mlops_sdk.serving.loading.preparing import Order, already_prepared
+from mlops_sdk.serving.slots.slots import Snapshot
 
 _log = logging.getLogger(__name__)
 

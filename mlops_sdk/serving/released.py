@@ -20,17 +20,17 @@ from starlette.types import Receive, Scope, Send
 
 from mlops_sdk.errors import InputError
 from mlops_sdk.runtime.settings import ServiceSettings
-from mlops_sdk.serving import hot_asgi
 from mlops_sdk.serving.answers import json_answer, problem
 from mlops_sdk.serving.app import create_service_and_parts
-from mlops_sdk.serving.canary_api import WIRE_TEST
-from mlops_sdk.serving.hot_path import HotPath, Limits
+from mlops_sdk.serving.hot import asgi
+from mlops_sdk.serving.hot.path import HotPath, Limits
 from mlops_sdk.serving.metrics import ServiceMetrics
 from mlops_sdk.serving.models import models_header
+from mlops_sdk.serving.server.canary_api import WIRE_TEST
+from mlops_sdk.serving.server.standard_api import metadata
 from mlops_sdk.serving.service import service_of
-from mlops_sdk.serving.slot_metrics import LaneStats, SlotMetrics
-from mlops_sdk.serving.slots import SlotName, Slots, Snapshot
-from mlops_sdk.serving.standard_api import metadata
+from mlops_sdk.serving.slots.metrics import LaneStats, SlotMetrics
+from mlops_sdk.serving.slots.slots import SlotName, Slots, Snapshot
 
 # The pointer's own reader keeps what it read for a second; a look twice a second keeps answers' slots that young.
 LOOK_EVERY_S = 0.5
@@ -82,7 +82,7 @@ class ReleasedServer:
         if scope["type"] == "http" and scope["method"] == "POST":
             route = self.hot_path.routes.get(scope["path"].encode("utf-8", "surrogateescape"))
             if route is not None:
-                await hot_asgi.answer(self.hot_path, route, scope, receive, send)
+                await asgi.answer(self.hot_path, route, scope, receive, send)
                 return
         await self._rest(scope, receive, send)
 

@@ -41,7 +41,7 @@ def serve(settings: ServiceSettings) -> None:
     """Serve until SIGTERM or SIGINT. Raises InputError if the service cannot be imported."""
     import uvicorn
 
-    from mlops_sdk.serving.protocol import HotProtocol
+    from mlops_sdk.serving.hot.protocol import HotProtocol
 
     application = import_service(settings.service)(settings)
     config = uvicorn.Config(

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from mlops_sdk.registry.rest import connect
 from mlops_sdk.registry.runs import Run, Runs
 from mlops_sdk.serving.drift.sample import SHA256_TAG, URI_TAG, sha256, to_bytes
-from mlops_sdk.serving.preparing import Prepared
+from mlops_sdk.serving.loading.preparing import Prepared
 from tests.support.mlflow_server import MlflowServer
 from tests.support.postgres import PostgresDatabase
 from tests.support.template import COLUMNS, Template, prepare, receiver, template_server, train_first

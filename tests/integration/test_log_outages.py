@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 
 from mlops_sdk.ledger.administer import privileges_sql
 from mlops_sdk.platform.postgres_binaries import server_account
-from mlops_sdk.serving.preparing import Prepared
+from mlops_sdk.serving.loading.preparing import Prepared
 from mlops_sdk.serving.template.extension import TemplateExtension
 from mlops_sdk.serving.template.settings import TemplateSettings
 from tests.support.environment import Environment, installed_environment

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from mlops_sdk.registry.runs import Runs
 from mlops_sdk.serving.drift.sample import SHA256_TAG, URI_TAG
-from mlops_sdk.serving.preparing import Prepared
+from mlops_sdk.serving.loading.preparing import Prepared
 from mlops_sdk.serving.template.jobs import Job
 from tests.support.mlflow_server import MlflowServer
 from tests.support.postgres import PostgresDatabase

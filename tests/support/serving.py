@@ -20,14 +20,14 @@ from ruamel.yaml import YAML
 
 from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.registry.artifact import folder_digest
-from mlops_sdk.serving.agreement import Agreement
-from mlops_sdk.serving.application import Application, Extension, create_model_server
-from mlops_sdk.serving.loader import open_snapshot
-from mlops_sdk.serving.model_server import ModelServer, first_document
-from mlops_sdk.serving.preparing import Prepared, facts_of
-from mlops_sdk.serving.protocol import HotProtocol
-from mlops_sdk.serving.server_settings import ServerSettings
-from mlops_sdk.serving.slots import Snapshot
+from mlops_sdk.serving.hot.protocol import HotProtocol
+from mlops_sdk.serving.loading.loader import open_snapshot
+from mlops_sdk.serving.loading.preparing import Prepared, facts_of
+from mlops_sdk.serving.server.agreement import Agreement
+from mlops_sdk.serving.server.application import Application, Extension, create_model_server
+from mlops_sdk.serving.server.model_server import ModelServer, first_document
+from mlops_sdk.serving.server.settings import ServerSettings
+from mlops_sdk.serving.slots.slots import Snapshot
 
 TOKEN = "a-token-of-the-tests"
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 from sklearn.datasets import load_iris
 
-from mlops_sdk.serving.loader import Loader
-from mlops_sdk.serving.preparing import Order as Load
-from mlops_sdk.serving.preparing import Prepared
+from mlops_sdk.serving.loading.loader import Loader
+from mlops_sdk.serving.loading.preparing import Order as Load
+from mlops_sdk.serving.loading.preparing import Prepared
 from mlops_sdk.serving.template.extension import TemplateExtension
 from mlops_sdk.serving.template.jobs import ask_process
 from mlops_sdk.serving.template.settings import TemplateSettings

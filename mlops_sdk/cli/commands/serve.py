@@ -91,7 +91,7 @@ def serve(
     Serve a model of the registry: the canary API, the Open Inference Protocol, MLflow's /invocations. In the
     foreground, until it is stopped. Calls that change something need the token of MLOPS_SERVE_TOKEN.
     """
-    from mlops_sdk.serving.command import Wanted, serve_model
+    from mlops_sdk.serving.server.command import Wanted, serve_model
 
     serve_model(
         Wanted(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from mlops_sdk.serving.taps import ServedTick
+    from mlops_sdk.serving.slots.taps import ServedTick
 
 SPANS = 10
 """The window is so many spans of time long; the oldest goes as a new one begins."""

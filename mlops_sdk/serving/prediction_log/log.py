@@ -11,7 +11,7 @@ from mlops_sdk.serving.prediction_log.rows import Prediction, TickRows, predicti
 from mlops_sdk.serving.prediction_log.writer import Writer
 
 if TYPE_CHECKING:
-    from mlops_sdk.serving.taps import ServedTick
+    from mlops_sdk.serving.slots.taps import ServedTick
 
 RING_BYTES = 32 << 20
 """32 MiB: some 100,000 predictions of 300 bytes, enough for a restart of Postgres under full load."""

@@ -21,7 +21,6 @@ from starlette.responses import Response
 
 from mlops_sdk.errors import InputError, MlopsError, NotFoundError, PolicyError, UnreachableError
 from mlops_sdk.registry.runs import Runs
-from mlops_sdk.serving.access import allowed_reference, model_reference
 from mlops_sdk.serving.answers import json_answer
 from mlops_sdk.serving.drift.alert import Webhook
 from mlops_sdk.serving.drift.metrics import DriftMetrics
@@ -31,6 +30,7 @@ from mlops_sdk.serving.drift.sample import Samples
 from mlops_sdk.serving.drift.training_request import TrainingQueue
 from mlops_sdk.serving.drift.window import Key, Window
 from mlops_sdk.serving.prediction_log import PredictionLog
+from mlops_sdk.serving.server.access import allowed_reference, model_reference
 from mlops_sdk.serving.template.bodies import DataDrift, Evaluation, Inference, Train
 from mlops_sdk.serving.template.data import Data
 from mlops_sdk.serving.template.jobs import Job, Jobs
@@ -40,7 +40,7 @@ from mlops_sdk.serving.template.training import Order
 from mlops_sdk.serving.template.work import Work
 
 if TYPE_CHECKING:
-    from mlops_sdk.serving.model_server import ModelServer
+    from mlops_sdk.serving.server.model_server import ModelServer
 
 _STATUS: dict[type[MlopsError], int] = {
     InputError: 422,

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from mlops_sdk.errors import MlopsError
-from mlops_sdk.serving.loading_process import error_document
+from mlops_sdk.serving.loading.process import error_document
 from mlops_sdk.serving.template.data import Data, read_data
 from mlops_sdk.serving.template.training import Order, train
 

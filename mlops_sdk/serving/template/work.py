@@ -31,8 +31,8 @@ from mlops_sdk.serving.template.trainers import task_of
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mlops_sdk.serving.model_server import ModelServer
-    from mlops_sdk.serving.slots import Snapshot
+    from mlops_sdk.serving.server.model_server import ModelServer
+    from mlops_sdk.serving.slots.slots import Snapshot
 
 MOST_ANSWERS = 10_000
 """More predictions are a file of the run, and not in the answer."""

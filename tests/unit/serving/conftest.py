@@ -7,7 +7,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from mlops_sdk.serving.preparing import Prepared
+from mlops_sdk.serving.loading.preparing import Prepared
 from tests.support.serving import Served, prepare_folder, serving, settings_of, tensor_signature, write_model
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from mlops_sdk.errors import InputError, NotFoundError
 from mlops_sdk.runtime.settings import EnvironmentSettings
-from mlops_sdk.serving.addresses import DEFAULT_APP, addresses
-from mlops_sdk.serving.serve import token_of
+from mlops_sdk.serving.server.addresses import DEFAULT_APP, addresses
+from mlops_sdk.serving.server.serve import token_of
 from tests.unit.serving.test_app import settings
 
 PROJECT = '[tool.mlops]\napp = "shop"\nenvironments = ["local"]\n'

@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
-from mlops_sdk.serving.preparing import Prepared
+from mlops_sdk.serving.loading.preparing import Prepared
 from tests.support.serving import (
     ADMIN,
     Served,

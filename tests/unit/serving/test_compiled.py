@@ -34,9 +34,9 @@ from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from mlops_sdk.serving.compiled.compiling import compile_estimator
-from mlops_sdk.serving.compiled.parity import compare
-from mlops_sdk.serving.compiled.storing import read_predictor, write_predictor
+from mlops_sdk.serving.loading.compiled.compiling import compile_estimator
+from mlops_sdk.serving.loading.compiled.parity import compare
+from mlops_sdk.serving.loading.compiled.storing import read_predictor, write_predictor
 from tests.support.serving import (
     column_signature,
     prepare_folder,
@@ -193,7 +193,7 @@ def test_what_does_not_answer_alike_falls_back_to_the_models_own_predict(
         other = LogisticRegression(max_iter=300).fit(IRIS[0], IRIS[1][::-1])
         return compile_estimator(other, "predict")
 
-    monkeypatch.setattr("mlops_sdk.serving.preparing.compile_estimator", wrong)
+    monkeypatch.setattr("mlops_sdk.serving.loading.preparing.compile_estimator", wrong)
     folder = write_model(tmp_path / "model", model, tensor_signature(4), IRIS[0][:2].tolist())
     prepared = prepare_folder(folder)
     assert not prepared.compiled

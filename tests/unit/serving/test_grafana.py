@@ -8,7 +8,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from mlops_sdk.serving.drift.metrics import DriftMetrics
-from mlops_sdk.serving.slot_metrics import SlotMetrics
+from mlops_sdk.serving.slots.metrics import SlotMetrics
 from mlops_sdk.serving.template.extension import log_metrics
 
 FILE = Path(__file__).parents[3] / "docs" / "grafana" / "model-server.json"

@@ -316,7 +316,7 @@ def test_a_plain_request_takes_the_short_cut(served: Served, monkeypatch: pytest
     async def never(*_: Any) -> None:
         raise AssertionError("a plain request went through ASGI")
 
-    monkeypatch.setattr("mlops_sdk.serving.hot_asgi.answer", never)
+    monkeypatch.setattr("mlops_sdk.serving.hot.asgi.answer", never)
     with served.client() as client:
         for path, body in (("/predict", {"data": [ROW]}), ("/invocations", {"inputs": [ROW]})):
             assert client.post(path, json=body).status_code == 200

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_sdk.errors import InputError
-from mlops_sdk.serving.inputs import inputs_of
+from mlops_sdk.serving.slots.inputs import inputs_of
 from tests.support.serving import column_signature, tensor_signature
 
 MIXED = inputs_of(column_signature(a="double", b="long", c="string", d="boolean"))

@@ -10,7 +10,7 @@ import pytest
 from mlops_sdk.errors import InputError
 from mlops_sdk.release.digest import short
 from mlops_sdk.runtime.settings import ModelPin
-from mlops_sdk.serving.preparing import Prepared
+from mlops_sdk.serving.loading.preparing import Prepared
 from mlops_sdk.serving.released import create_app, served_key
 from tests.support.serving import ADMIN, in_a_thread
 from tests.unit.serving.test_app import settings

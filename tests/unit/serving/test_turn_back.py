@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_sdk.release.buckets import bucket
-from mlops_sdk.serving.canary import Canary
-from mlops_sdk.serving.preparing import Prepared
-from mlops_sdk.serving.turn_back import Side, TurnBackRules, Watch, judge, proportions_z
+from mlops_sdk.serving.loading.preparing import Prepared
+from mlops_sdk.serving.slots.canary import Canary
+from mlops_sdk.serving.slots.turn_back import Side, TurnBackRules, Watch, judge, proportions_z
 from tests.support.serving import ADMIN, serving, settings_of, snapshot_of
 
 RULES = TurnBackRules()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from mlops_sdk.serving.agreement import Agreement
-from mlops_sdk.serving.slot_metrics import SlotMetrics
-from mlops_sdk.serving.worker_metrics import summed
+from mlops_sdk.serving.server.agreement import Agreement
+from mlops_sdk.serving.server.worker_metrics import summed
+from mlops_sdk.serving.slots.metrics import SlotMetrics
 
 
 def exposition(requests: int, share: float, seconds: float) -> str:

@@ -1,0 +1,1 @@
+"""How a model version becomes ready to serve, in a process of its own: fetched, verified, compiled, compared."""

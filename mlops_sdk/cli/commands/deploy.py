@@ -53,6 +53,7 @@ def deploy(
     from mlops_sdk.release.project import load_project
     from mlops_sdk.rollout.deploy import deploy as run
     from mlops_sdk.rollout.deploy import deploy_saved
+    from mlops_sdk.rollout.saved_plan import load_plan
 
     if (file is None) == (saved is None):
         raise InputError(
@@ -67,9 +68,11 @@ def deploy(
         "timeout_s": timeout_s,
     }
     project = load_project()
-    outcome = deploy_saved(project, saved, **options) if saved else None
-    if file is not None:
+    if saved is not None:
+        confirm_place(load_plan(saved).environment, yes=yes)
+        outcome = deploy_saved(project, saved, **options)
+    else:
+        assert file is not None  # one of the two was given
         confirm_place(environment, yes=yes)
         outcome = run(project, environment, file, **options)
-    assert outcome is not None  # one of the two was given
     emit(outcome.document(), output, lambda: say(outcome.sentence()))

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from mlops_sdk.platform.ports import free_ports
 from tests.support.clone import ROOT, Clone, await_true
 from tests.support.kills import kill_when
 from tools.demo.client import AskingClient
@@ -71,6 +72,30 @@ def _is_logged(clone: Clone, request_id: str) -> bool:
     process = clone.start("which-release", request_id)
     process.communicate(timeout=60)
     return process.returncode == 0
+
+
+def test_one_command_serves_a_model_of_the_environment_s_registry(clone: Clone) -> None:
+    (port,) = free_ports(1)
+    server = clone.start("serve", "--model", "models:/movie-reranker/1", "--port", str(port))
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False) as http:
+            await_true("the model is loaded", lambda: _is_ready(http), timeout_s=60)
+            answer = http.post("/predict", json={"data": [[7.5, 10.0, 17.5, 17.0, 105, 1999, 0.5, 1, 10]]})
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["predictions"]) == 1
+    assert answer.json()["model_used"] == "current"
+    assert server.returncode == -signal.SIGTERM, "it ended by the signal, after what was under way"
+
+
+def _is_ready(http: httpx.Client) -> bool:
+    try:
+        return http.get("/readyz").is_success
+    except httpx.TransportError:
+        return False
 
 
 def test_after_a_deploy_a_bare_pulumi_up_changes_nothing(clone: Clone) -> None:

@@ -16,13 +16,17 @@ def common_columns(source: TableSpec, target: TableSpec) -> list[str]:
     return [c.name for c in target.columns if c.name in there and c.generated is None]
 
 
-def lost_on_the_way(source: TableSpec, between: TableSpec, target: TableSpec) -> list[str]:
-    """The columns that a carry from `source` to `target` copies, and one that goes by `between` cannot."""
-    arrive = set(common_columns(source, between)) & set(common_columns(between, target))
+def differ_on_the_way(source: TableSpec, between: TableSpec, target: TableSpec) -> list[str]:
+    """The columns of `target` to which a row from `source` does something else when it goes by `between`.
+
+    One that `between` lacks does not arrive. One that `source` lacks is overwritten with what `between` has in it.
+    """
+    straight, last = set(common_columns(source, target)), set(common_columns(between, target))
+    arrives = set(common_columns(source, between)) & last
     return [
-        name
-        for name in common_columns(source, target)
-        if name not in arrive and name not in target.primary_key
+        column.name
+        for column in target.columns
+        if column.name in (straight - arrives) | (last - straight) and column.name not in target.primary_key
     ]
 
 

@@ -12,7 +12,7 @@ import psycopg
 from mlops_sdk.errors import MlopsError, PolicyError
 from mlops_sdk.ledger.database import Connection
 from mlops_sdk.state import apply, replay
-from mlops_sdk.state.compatible import lost_on_the_way
+from mlops_sdk.state.compatible import differ_on_the_way
 from mlops_sdk.state.forks import Fork, children_first, forget_pending, lock_drains, lock_of, read_forks
 from mlops_sdk.state.queries import query
 
@@ -53,17 +53,17 @@ def lock_targets(conn: Connection, environment: str, digest: str) -> Targets:
 
 
 def bystanders(conn: Connection, environment: str, target: str) -> list[str]:
-    """Releases that follow, and that would miss something when the truth moves to `target`, by digest.
+    """Releases that follow, and whose rows would be other ones if they came from `target`, by digest.
 
-    They have a column in common with the release that is written, and the target has it not: what waits for them is
-    read from the truth, and must be read before it moves.
+    They have a column in common with either the release that is written or the target, not with both: what waits for
+    them is read from the truth, and must be read before it moves.
     """
     forks = read_forks(conn, environment, digests=[target])
-    return sorted(_missing(read_forks(conn, environment, tables=[f.table for f in forks]), target))
+    return sorted(_standing_by(read_forks(conn, environment, tables=[f.table for f in forks]), target))
 
 
-def _missing(forks: Sequence[Fork], target: str) -> dict[str, list[Fork]]:
-    """By digest, the forks of releases that would miss a column; all of a release, for references connect them."""
+def _standing_by(forks: Sequence[Fork], target: str) -> dict[str, list[Fork]]:
+    """By digest, the forks of releases with such a column; all of a release, for references connect them."""
     between = {fork.table: fork for fork in forks if fork.digest == target}
     written = {fork.table: fork for fork in forks if fork.id == fork.source and fork.digest != target}
     following = [
@@ -75,19 +75,19 @@ def _missing(forks: Sequence[Fork], target: str) -> dict[str, list[Fork]]:
         and f.state == "following"
         and f.present
     ]
-    missing = {
+    found = {
         f.digest
         for f in following
-        if f.table in written and f.table in between and _loses(written[f.table], between[f.table], f)
+        if f.table in written and f.table in between and _differ(written[f.table], between[f.table], f)
     }
-    return {digest: [f for f in following if f.digest == digest] for digest in missing}
+    return {digest: [f for f in following if f.digest == digest] for digest in found}
 
 
-def _loses(written: Fork, target: Fork, follower: Fork) -> bool:
+def _differ(written: Fork, target: Fork, follower: Fork) -> bool:
     # While entities are shifted the target is written too, and the truth may go back.
     return bool(
-        lost_on_the_way(written.spec, target.spec, follower.spec)
-        or (target.weight and lost_on_the_way(target.spec, written.spec, follower.spec))
+        differ_on_the_way(written.spec, target.spec, follower.spec)
+        or (target.weight and differ_on_the_way(target.spec, written.spec, follower.spec))
     )
 
 
@@ -103,7 +103,7 @@ def beside(
     by_id = {fork.id: fork for fork in forks}
     return {
         digest: Targets(environment, lock_of(conn, digest).app, {f.table: f for f in found}, by_id)
-        for digest, found in sorted(_missing(forks, target).items())
+        for digest, found in sorted(_standing_by(forks, target).items())
         if digest not in without
     }
 

@@ -67,6 +67,25 @@ def test_a_column_that_the_release_between_lacks_arrives_all_the_same(
     assert nicknames(releases, A)[2] == "by C"
 
 
+def test_a_column_that_the_release_between_lacked_keeps_what_was_written_when_another_has_it_again(
+    environment: Environment, tmp_path: Path
+) -> None:
+    releases = prepared(environment, tmp_path)
+    with releases.connect(A) as a:
+        a.execute("UPDATE users SET nickname = 'by A' WHERE user_id = 1")
+    releases.make_live(B)
+    releases.lock("v0.0.4", state(nickname()), service="d.d:d")
+    releases.prepare("v0.0.4")  # from B: nobody has a nickname in it
+    with releases.connect(B) as b:
+        b.execute("UPDATE users SET count = 7 WHERE user_id = 1")
+    releases.make_live("v0.0.4")
+    releases.make_live(B)
+    releases.make_live(A)
+    assert nicknames(releases, A) == {1: "by A"}
+    with releases.connect(A) as a:
+        assert a.execute("SELECT count FROM users WHERE user_id = 1").fetchone() == (7,)
+
+
 def test_it_arrives_too_when_entities_are_shifted_and_shifted_back(
     environment: Environment, tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mlops_sdk.release.tables import ColumnSpec, TableSpec
-from mlops_sdk.state.compatible import common_columns, incompatibilities
+from mlops_sdk.state.compatible import common_columns, differ_on_the_way, incompatibilities
 
 
 def column(name: str, type_: str = "integer", **fields: Any) -> ColumnSpec:
@@ -49,3 +49,12 @@ def test_a_carry_copies_what_both_have_and_neither_computes() -> None:
     one = table(column("a"), column("b", default="0"))
     other = table(column("a"), column("c", nullable=True), column("g", generated="id"))
     assert common_columns(one, other) == ["id", "a"]
+
+
+def test_a_row_that_goes_by_another_table_differs_where_only_one_of_the_two_has_a_column() -> None:
+    with_it, without = table(column("a"), column("b", nullable=True)), table(column("a"))
+    assert differ_on_the_way(with_it, without, with_it) == ["b"]  # it does not arrive
+    assert differ_on_the_way(without, with_it, with_it) == ["b"]  # it is overwritten with what nobody wrote
+    assert differ_on_the_way(with_it, with_it, without) == []
+    assert differ_on_the_way(without, without, with_it) == []
+    assert differ_on_the_way(with_it, with_it, with_it) == []

@@ -36,6 +36,7 @@ from tests.support.machine.strategies import (
 )
 from tests.support.machine.tables import FORKED, Declaration, Key, Shape
 from tests.support.postgres import PostgresServer
+from tests.support.soak import Report
 
 MOST_RELEASES = 4
 
@@ -49,9 +50,12 @@ class Releasing(RuleBasedStateMachine):
     """Steps of users on one environment. The model says what each must lead to."""
 
     databases: Databases
+    report: Report = staticmethod(print)
 
     def __init__(self) -> None:
         super().__init__()
+        if self.databases.counts["histories"] % 100 == 99:
+            self.report(f"{self.databases.counts['histories'] + 1:,} histories")
         self.stack = ExitStack()
         self.model = Model()
         self.driver: Driver
@@ -447,9 +451,10 @@ def databases(
     found.close()
 
 
-def run(databases: Databases, seed: int, histories: int, steps: int) -> Counter[str]:
+def run(databases: Databases, seed: int, histories: int, steps: int, report: Report = print) -> Counter[str]:
     """Run histories; how often what happened in them."""
-    machine = type("Releases", (Releasing,), {"databases": databases, "_hypothesis_internal_use_seed": seed})
+    given = {"databases": databases, "report": staticmethod(report), "_hypothesis_internal_use_seed": seed}
+    machine = type("Releases", (Releasing,), given)
     databases.counts.clear()
     run_state_machine_as_test(
         machine,
@@ -482,6 +487,6 @@ def test_releases_behave_as_the_model_says(databases: Databases, histories: int,
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 def test_thousands_of_histories_behave_as_the_model_says(
-    databases: Databases, seed: int, counts: dict[str, Any]
+    databases: Databases, seed: int, counts: dict[str, Any], report: Report
 ) -> None:
-    counts.update(run(databases, seed, 5000, 30))
+    counts.update(run(databases, seed, 5000, 30, report))

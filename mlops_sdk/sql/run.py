@@ -134,8 +134,8 @@ def run(
     faults of all nodes that failed, InputError for a project that cannot be parsed, or without dbt.
     """
     dbt_versions()
-    with _workspace(project, build=build) as folder:
-        lines, code = _dbt(folder, target, command, variables or {}, report)
+    with workspace(project, build=build) as folder:
+        lines, code = dbt(folder, target, command, variables or {}, report)
         found = _results(folder / "target")
         if keep is not None:
             _keep(folder / "target", keep)
@@ -143,13 +143,18 @@ def run(
         if failed:
             raise _failed(project, failed)
         if code != 0:
-            said = "\n".join(f"  {line}" for line in lines[-12:])
-            raise InputError(f"dbt {command[0]} ended with {code}:\n{said}", where=str(project))
+            raise ended(project, command, lines)
     return found
 
 
+def ended(project: Path, command: Sequence[str], lines: Sequence[str]) -> InputError:
+    """dbt ended without saying which model failed: what it said last."""
+    said = "\n".join(f"  {line}" for line in lines[-12:])
+    return InputError(f"dbt {command[0]} failed:\n{said}", where=str(project), remedy="mend the project")
+
+
 @contextmanager
-def _workspace(project: Path, *, build: bool) -> Iterator[Path]:
+def workspace(project: Path, *, build: bool) -> Iterator[Path]:
     """A copy of the project with the SDK's macros and profile: the checkout may be read-only, and others use it."""
     with tempfile.TemporaryDirectory(prefix="mlops-sql-") as temporary:
         folder = Path(temporary) / "project"
@@ -163,7 +168,7 @@ def _workspace(project: Path, *, build: bool) -> Iterator[Path]:
         yield folder
 
 
-def _dbt(
+def dbt(
     folder: Path,
     target: Target,
     command: Sequence[str],

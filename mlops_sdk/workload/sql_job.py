@@ -7,9 +7,7 @@ What dbt runs as may write nothing of the release. The merge is one transaction 
 that fails or is killed anywhere leaves the tables as they were. It must not know what the rows mean.
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,23 +16,15 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from mlops_sdk.errors import InputError, PolicyError, UnreachableError
-from mlops_sdk.messaging.once import once
+from mlops_sdk.errors import InputError
 from mlops_sdk.messaging.outcome import RefusedError
 from mlops_sdk.release.binding import scratch_name
 from mlops_sdk.runtime.settings import ServiceSettings
 from mlops_sdk.sql.project import Project, read_project
-from mlops_sdk.sql.run import Result, Target, run
+from mlops_sdk.sql.run import run
+from mlops_sdk.workload import scratch as scratch_schema
 from mlops_sdk.workload.context import JobContext
-
-_RELATIONS = """
-SELECT c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
- WHERE n.nspname = %s AND c.relkind IN ('r', 'v')
-"""
-_COLUMNS = """
-SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped
-   AND attgenerated = '' ORDER BY attnum
-"""
+from mlops_sdk.workload.merge import merge
 
 
 @dataclass(frozen=True)
@@ -74,27 +64,37 @@ def run_sql(
     settings = settings or ServiceSettings.parse()
     if context.run_date > (today or datetime.now(UTC).date()):
         raise RefusedError(f"{context.run_date} is in the future: what is not over has no data")
+    given = _parameters(job, settings)
     project = read_project(Path.cwd() / job.project)
-    with _connection(settings) as conn:
+    with scratch_schema.connection(settings) as conn:
         if _is_marked(conn, job.marks, context):
             return {"done_before": True}
         release, scratch = settings.pg_schema, scratch_name(settings.pg_schema)
-        mine = f"{_hex(context.job)}_{_hex(str(context.message.id))}"
-        _require_scratch(conn, scratch)
-        drop_left_over(conn, scratch, context.job)
-        plan = plan_run(project, job.tables, release, scratch, mine, _relations(conn, release))
+        mine = scratch_schema.names_of(context.job, str(context.message.id))
+        scratch_schema.require_scratch(conn, scratch)
+        scratch_schema.drop_left_over(conn, scratch, context.job)
+        plan = plan_run(project, job.tables, release, scratch, mine, scratch_schema.relations(conn, release))
         try:
             results = run(
                 project.folder,
-                target(settings, scratch, conn.info.server_version),
+                scratch_schema.target(settings, scratch, conn.info.server_version),
                 ["build", "--select", *plan.models],
-                variables=_variables(job, settings, context.run_date, plan),
+                variables=variables(given, context.run_date, plan),
                 report=print_line,
             )
             context.progress(0.9, "merge")
-            rows = _merge(conn, job, context, plan, release)
+            rows = merge(
+                conn,
+                context.message,
+                context.run_date,
+                {table: plan.places[table] for table in job.tables},
+                release=release,
+                marks=job.marks,
+                date_column=job.date_column,
+                may_be_empty=job.may_be_empty,
+            )
         finally:
-            drop_left_over(conn, scratch, context.job)
+            scratch_schema.drop_left_over(conn, scratch, context.job)
     return {"done_before": rows is None, "rows": rows or {}, "results": [r.document() for r in results]}
 
 
@@ -127,114 +127,24 @@ def plan_run(
     return Plan(tuple(sorted(models)), places, {name: (release, name) for name in sorted(relations)})
 
 
-def target(settings: ServiceSettings, scratch: str, server_version: int) -> Target:
-    """How dbt connects: as the release's role, which becomes the role of its scratch schema.
-
-    The limits of a release's transactions are for services; a job has its own time limit.
-    """
-    limits = [
-        "idle_in_transaction_session_timeout",
-        *(["transaction_timeout"] if server_version >= 170000 else []),
-    ]
-    return Target(
-        host=settings.database_host,
-        port=settings.database_port,
-        database=settings.database_name,
-        user=settings.database_user,
-        password=settings.database_password,
-        schema=scratch,
-        role=scratch,
-        options=" ".join(f"-c {name}=0" for name in limits),
-        application=f"mlops sql {settings.release}",
-    )
-
-
-def drop_left_over(conn: psycopg.Connection[Any], scratch: str, job: str) -> None:
-    """Drop what this job's runs made: one runs at a time, so all of it is this one's or a killed one's."""
-    found = conn.execute(
-        "SELECT c.relname, c.relkind FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname ~ %s AND c.relkind IN ('r', 'v', 'm')",
-        [scratch, f"__{_hex(job)}_"],
-    ).fetchall()
-    kinds = {"r": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW"}
-    for name, kind in found:
-        # CASCADE reaches no further than the schema: nobody else may read what is in it.
-        statement = sql.SQL(f"DROP {kinds[kind]} IF EXISTS {{}} CASCADE").format(
-            sql.Identifier(scratch, name)
-        )
-        conn.execute(statement)
-
-
-def _variables(job: SqlJob, settings: ServiceSettings, day: date, plan: Plan) -> dict[str, Any]:
-    missing = [name for name in job.parameters if name not in settings.parameters]
-    if missing:
-        raise InputError(
-            f"the release has no parameter {', '.join(missing)}",
-            remedy="add it to the manifest's `parameters:`",
-        )
+def variables(given: Mapping[str, Any], day: date, plan: Plan) -> dict[str, Any]:
+    """What models are told: parameters, the run date, and where tables are."""
     return {
-        **{name: settings.parameters[name] for name in job.parameters},
+        **given,
         "run_date": day.isoformat(),
         "mlops_places": {name: list(place) for name, place in plan.places.items()},
         "mlops_release": {name: list(place) for name, place in plan.reads.items()},
     }
 
 
-def _merge(
-    conn: psycopg.Connection[Any], job: SqlJob, context: JobContext, plan: Plan, release: str
-) -> dict[str, int] | None:
-    """Replace the date's rows in all tables, with the mark, in one transaction; None if the mark is there."""
-    rows: dict[str, int] = {}
-    try:
-        with conn.transaction():
-            if not once(conn, job.marks, context.message):
-                return None
-            for table in job.tables:
-                made = sql.Identifier(*plan.places[table])
-                _require_dated(conn, job, table, made, context.run_date)
-                rows[table] = _replace(conn, job, sql.Identifier(release, table), made, context.run_date)
-                if not rows[table] and not job.may_be_empty:
-                    raise RefusedError(
-                        f"there is no row of {table} for {context.run_date}: nothing was written"
-                    )
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise PolicyError(
-            "this release may not write: it is not live", remedy="the live release's consumer does the job"
-        ) from error
-    except (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError) as error:
-        said = " ".join(text for text in (error.diag.message_primary, error.diag.message_detail) if text)
+def _parameters(job: SqlJob, settings: ServiceSettings) -> dict[str, Any]:
+    missing = [name for name in job.parameters if name not in settings.parameters]
+    if missing:
         raise InputError(
-            f"the rows of {context.run_date} do not fit into their table: {said or error}",
-            where=error.diag.table_name or "",
-            remedy="mend the model; nothing was written",
-        ) from error
-    return rows
-
-
-def _replace(
-    conn: psycopg.Connection[Any], job: SqlJob, table: sql.Identifier, made: sql.Identifier, day: date
-) -> int:
-    columns = sql.SQL(", ").join(
-        sql.Identifier(name) for (name,) in conn.execute(_COLUMNS, [table.as_string(conn)]).fetchall()
-    )
-    conn.execute(
-        sql.SQL("DELETE FROM {} WHERE {} = %s").format(table, sql.Identifier(job.date_column)), [day]
-    )
-    insert = sql.SQL("INSERT INTO {table} ({columns}) SELECT {columns} FROM {made}")
-    return conn.execute(insert.format(table=table, columns=columns, made=made)).rowcount
-
-
-def _require_dated(
-    conn: psycopg.Connection[Any], job: SqlJob, table: str, made: sql.Identifier, day: date
-) -> None:
-    """Rows of another date would stand beside those that another run made."""
-    query = sql.SQL("SELECT count(*) FROM {} WHERE {} IS DISTINCT FROM %s")
-    row = conn.execute(query.format(made, sql.Identifier(job.date_column)), [day]).fetchone()
-    if row is not None and row[0]:
-        raise InputError(
-            f"model {table} made {row[0]:,} rows of other dates than {day}",
-            remedy=f"select date '{{{{ var(\"run_date\") }}}}' as {job.date_column}; nothing was written",
+            f"the release has no parameter {', '.join(missing)}",
+            remedy="add it to the manifest's `parameters:`",
         )
+    return {name: settings.parameters[name] for name in job.parameters}
 
 
 def _is_marked(conn: psycopg.Connection[Any], marks: str, context: JobContext) -> bool:
@@ -244,38 +154,6 @@ def _is_marked(conn: psycopg.Connection[Any], marks: str, context: JobContext) -
     return found.rowcount > 0
 
 
-def _require_scratch(conn: psycopg.Connection[Any], scratch: str) -> None:
-    if conn.execute("SELECT to_regnamespace(%s) IS NULL", [scratch]).fetchone() == (True,):
-        raise PolicyError(
-            "this release has no scratch schema for jobs in SQL",
-            remedy='declare the table that the job fills with Forked(..., dated="run_date")',
-        )
-
-
-def _relations(conn: psycopg.Connection[Any], release: str) -> frozenset[str]:
-    return frozenset(name for (name,) in conn.execute(_RELATIONS, [release]).fetchall())
-
-
-@contextmanager
-def _connection(settings: ServiceSettings) -> Iterator[psycopg.Connection[Any]]:
-    try:
-        with psycopg.connect(
-            settings.database_conninfo().get_secret_value(), autocommit=True, prepare_threshold=None
-        ) as conn:
-            yield conn
-    except psycopg.OperationalError as error:
-        raise UnreachableError(
-            f"the release database cannot be reached: {type(error).__name__}", where="Postgres"
-        ) from error
-
-
-def _hex(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
-
-
 def print_line(line: str) -> None:
     """What dbt says is the run's log."""
     print(line, flush=True)  # noqa: T201 - the job consumer keeps what a job prints
-
-
-__all__ = ["Plan", "Result", "SqlJob", "drop_left_over", "plan_run", "run_sql", "target"]

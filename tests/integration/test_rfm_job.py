@@ -16,6 +16,7 @@ from mlops_sdk.state import State
 from mlops_sdk.state.doctor import judge
 from mlops_sdk.state.examine import examine
 from mlops_sdk.state.scratch import drop_scratch
+from mlops_sdk.workload.merge import merge
 from mlops_sdk.workload.sql_job import run_sql
 from pipelines.rfm.job import DAILY, require_purchases
 from pipelines.rfm.tables import STATE
@@ -113,12 +114,17 @@ def test_the_role_of_the_scratch_schema_reads_the_release_and_writes_nothing_of_
 def test_a_release_that_is_not_live_merges_nothing(live: Releases) -> None:
     live.lock("v0.0.2", STATE_OF_JOBS, service="a.b:c")
     live.prepare("v0.0.2", BUILDERS)
-    from mlops_sdk.workload.sql_job import Plan, _merge
-
     settings = service_settings(live, "v0.0.2")
     scratch = scratch_name(settings.pg_schema)
     with live.connect("v0.0.2") as conn:
         conn.execute(f"CREATE TABLE {scratch}.made AS SELECT * FROM rfm_daily".encode())
-        plan = Plan(("rfm_daily",), {"rfm_daily": (scratch, "made")}, {})
         with pytest.raises(PolicyError, match="it is not live"):
-            _merge(conn, DAILY, asked(DAY), plan, settings.pg_schema)
+            merge(
+                conn,
+                asked(DAY).message,
+                DAY,
+                {"rfm_daily": (scratch, "made")},
+                release=settings.pg_schema,
+                marks=DAILY.marks,
+                date_column="run_date",
+            )

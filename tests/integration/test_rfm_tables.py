@@ -94,6 +94,7 @@ def test_a_column_gone_from_the_source_and_rows_that_are_there_twice_stop_the_bu
         admin.execute("TRUNCATE purchases")
         shop.lock("v0.0.2", STATE, parameters=PARAMETERS)
         with pytest.raises(InputError, match="the shop has no purchases"):
+            shop.bind("v0.0.2")
             shop.build("v0.0.2", "purchases", BUILDERS["purchases"])
     assert all(
         status.state != "sealed"

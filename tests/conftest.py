@@ -32,6 +32,7 @@ pytest_plugins = [
     "tests.support.cluster",
     "tests.support.cluster_environment",
     "tests.support.served_process",
+    "tests.support.shop",
 ]
 
 

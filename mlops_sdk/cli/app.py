@@ -29,6 +29,7 @@ from mlops_sdk.cli.commands import (
     secrets,
     serve,
     shell,
+    sql,
     stack,
     state,
     status,
@@ -95,3 +96,4 @@ app.add_typer(tag.app, name="tag")
 app.add_typer(agent.app, name="agent")
 app.add_typer(event.app, name="event")
 app.add_typer(messages.app, name="messages")
+app.add_typer(sql.app, name="sql")

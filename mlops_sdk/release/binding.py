@@ -21,3 +21,8 @@ class Binding(Value):
     service_port: int = Field(ge=1, le=65535)
     fingerprints: dict[str, str] = Field(default_factory=dict)
     watermarks: dict[str, str] = Field(default_factory=dict)
+
+
+def scratch_name(pg_schema: str) -> str:
+    """The schema in which a release's jobs in SQL write, and the role that owns what they wrote; at most 49 bytes."""
+    return f"{pg_schema}_scratch"

@@ -70,12 +70,14 @@ class BuilderSpec(Value):
     """The code that fills a derived table.
 
     `entry` is `package.module:function`, `digest` covers the project's sources that it imports,
-    `requirements` the locked versions of the third-party distributions that those import.
+    `requirements` the locked versions of the third-party distributions that those import. In SQL `entry` is
+    `folder/of/the/dbt/project:model`, `digest` covers the model, its macros and settings, `requirements` dbt.
     """
 
     entry: str
     digest: str
     requirements: dict[str, str] = Field(default_factory=dict)
+    language: Literal["python", "sql"] = "python"
 
 
 class UniqueSpec(Value):
@@ -124,6 +126,7 @@ class TableSpec(Value):
     policy: Policy | None = None
     replay: ReplaySpec | None = None  # policy `rederive` only
     writer: str = "current"  # or `entity:COLUMN`, a column of the primary key
+    dated: str | None = None  # the column of the run date, where jobs in SQL fill the table
     # derived and forked: how long the janitor keeps it after the last release that uses it is unreferenced
     retention_s: int = 0
 

@@ -6,7 +6,7 @@ each in a process of the release's own checkout.
 """
 
 from mlops_sdk.state.context import Batch, BuildContext
-from mlops_sdk.state.declare import Derived, Entity, Forked, Rederive, Shared, Source, State
+from mlops_sdk.state.declare import Derived, Entity, Forked, Rederive, Shared, Source, SqlModel, State
 from mlops_sdk.state.reading import connect
 from mlops_sdk.state.specs import check
 
@@ -19,6 +19,7 @@ __all__ = [
     "Rederive",
     "Shared",
     "Source",
+    "SqlModel",
     "State",
     "check",
     "connect",

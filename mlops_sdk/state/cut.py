@@ -21,6 +21,7 @@ from mlops_sdk.state.build import require_sealed, reserve
 from mlops_sdk.state.definers import refuse_definers
 from mlops_sdk.state.fork import staging_schema
 from mlops_sdk.state.forks import Fork, guard_name, lock_drains, read_forks
+from mlops_sdk.state.scratch import make_scratch
 
 _CUT_LOCK_TIMEOUT_MS = 5000
 # One idle transaction of a service would stop every cutover.
@@ -90,6 +91,8 @@ def _cut(
             _require_shared(conn, lock)
             refuse_definers(conn, binding.environment)
             _run(conn, _schema(conn, lock, binding, physical, forks))
+            if any(spec.dated for spec in lock.tables.values()):
+                _run(conn, make_scratch(conn, binding))
             conn.execute(
                 "UPDATE mlops.fork SET pg_schema = %s WHERE env = %s AND digest = %s",
                 [binding.pg_schema, binding.environment, binding.digest],

@@ -17,7 +17,20 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import sqlalchemy
 
-Builder = str | Callable[..., Any]
+
+@dataclass(frozen=True)
+class SqlModel:
+    """A builder in SQL: a model of the dbt project in folder `project` of the checkout.
+
+    `model` is the one of that name, by default of the table's. It reads what the table declares: other models by
+    `ref`, other tables by `source('release', TABLE)`, parameters by `var`.
+    """
+
+    project: str
+    model: str = ""
+
+
+Builder = str | SqlModel | Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -36,7 +49,8 @@ class Source:
 class Derived:
     """A table that is built from exactly what is named here, then sealed.
 
-    `builder` is a function of a BuildContext that yields batches of rows, or its `package.module:function`.
+    `builder` is a function of a BuildContext that yields batches of rows, or its `package.module:function`, or a
+    SqlModel.
     `models` are keys of the manifest's models, `tables` derived tables of the same state. `parameters` are
     names of the manifest's parameters, or a mapping of constants. `retention` is how long the janitor keeps
     the table after the last release that uses it is unreferenced.
@@ -78,13 +92,15 @@ class Forked:
     `policy` says what a rollback does with rows written meanwhile: `carry` copies them back, `discard` lists
     them in the loss table and leaves the target as it was, `Rederive` replays a shared table. `writer` says
     who may write while traffic shifts: `current` is the live release alone. `retention` is how long the
-    janitor keeps a fork after its release is unreferenced.
+    janitor keeps a fork after its release is unreferenced. `dated` is the column of the run date in a table that
+    jobs in SQL fill: a release with such a table has a scratch schema for them.
     """
 
     table: "sqlalchemy.Table"
     policy: 'Literal["carry", "discard"] | Rederive' = "carry"
     writer: 'Literal["current"] | Entity' = "current"
     retention: timedelta = timedelta(0)
+    dated: str | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from mlops_sdk.release.binding import scratch_name
 from mlops_sdk.state.ddl import CAPTURE_TRIGGERS
 from mlops_sdk.state.facts import Facts, ForkFacts, Membership
 
@@ -120,6 +121,8 @@ def _memberships(facts: Facts) -> Iterator[Finding]:
     known = {(one.member, one.role) for one in wanted}
     for extra in sorted(facts.memberships, key=str):
         allowed = extra.member == "sdk" and extra.role.startswith(("pg_read_all_stats", "build_", "rel_"))
+        # A release whose jobs write in SQL becomes the role of its own scratch schema.
+        allowed |= extra.member in facts.releases.values() and extra.role == scratch_name(extra.member)
         if (extra.member, extra.role) not in known and not allowed:
             yield Finding(
                 f"{extra.member} is a member of {extra.role}", f"REVOKE {extra.role} FROM {extra.member}"
@@ -200,6 +203,7 @@ def _guards(facts: Facts) -> Iterator[Finding]:
 def _fences(facts: Facts) -> Iterator[Finding]:
     for fork in facts.forks:
         allowed = {("sdk_carry", right) for right in _WRITES} | {("sdk_reader", "SELECT")}
+        allowed.add((scratch_name(fork.role), "SELECT"))
         wanted: set[tuple[str, str]] = set()
         if fork.is_cut:
             wanted = {(fork.role, right) for right in (_WRITES if fork.is_written else {"SELECT"})}

@@ -20,6 +20,7 @@ from mlops_sdk.runtime.settings import BuildSettings
 from mlops_sdk.state.context import Batch, BuildContext, Row
 from mlops_sdk.state.load_rows import copy_rows
 from mlops_sdk.state.progress import Meter, Progress
+from mlops_sdk.state.sql_build import insert_by_sql
 
 ALIVE_S = 120  # a builder that has not reported for so long may be replaced
 
@@ -46,20 +47,23 @@ def load_builder(entry: str) -> Build:
 def fill(
     settings: BuildSettings, build: Build | None = None, report: Callable[[Progress], None] | None = None
 ) -> int:
-    """Run the builder to the end, then make keys and indexes; the number of rows.
+    """Run the builder, in Python or in SQL, to the end, then make keys and indexes; the number of rows.
 
     `report` is told now and then how far it is. Raises FencedError when a later attempt has begun, InputError
     for rows that the table cannot hold, MlopsError with what the builder raised and where.
     """
     with _fencing(settings), connect(settings.database_conninfo(), _name(settings)) as conn:
         spec, rows, cursor = _begin(conn, settings)
-        if build is None:
-            assert spec.builder is not None  # `check` refuses a derived table without
+        assert spec.builder is not None  # `check` refuses a derived table without
+        if build is None and spec.builder.language == "python":
             build = load_builder(spec.builder.entry)
         meter = Meter(rows, report)
         with _heartbeat(settings):
             try:
-                _load(conn, settings, spec, build, cursor, meter)
+                if build is None:
+                    _insert(conn, settings, spec, meter)
+                else:
+                    _load(conn, settings, spec, build, cursor, meter)
                 meter.report()
                 _finish(conn, settings, spec)
             except Exception:
@@ -88,6 +92,18 @@ def _load(
                 _progress(conn, settings, len(batch.rows), cursor, context.total_rows)
             meter.total = context.total_rows
             meter.add(len(batch.rows))
+
+
+def _insert(conn: Connection, settings: BuildSettings, spec: TableSpec, meter: Meter) -> None:
+    """Have dbt insert all rows, in its own session of the same role: there is no batch to go on after."""
+    try:
+        rows = insert_by_sql(settings, spec)
+    except MlopsError:
+        _progress(conn, settings, 0, None, None)  # an overtaken attempt has failed because of that
+        raise
+    _progress(conn, settings, rows, None, rows)
+    meter.total = rows
+    meter.add(rows)
 
 
 def _yielded(settings: BuildSettings, build: Build, context: BuildContext) -> Iterator[Batch | Sequence[Row]]:

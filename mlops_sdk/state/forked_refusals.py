@@ -31,6 +31,7 @@ def forked(spec: TableSpec, specs: Mapping[str, TableSpec]) -> Iterator[str]:
         yield "retention is negative; give a time of at least 0"
     yield from _policy(spec, specs)
     yield from _writer(spec)
+    yield from _dated(spec)
 
 
 def groups(specs: Mapping[str, TableSpec]) -> Iterator[str]:
@@ -143,3 +144,17 @@ def _entity(spec: TableSpec, name: str) -> Iterator[str]:
                 f"unique constraint {unique.name} lacks entity column {name}: while traffic shifts, two"
                 " releases could both keep it and clash in the carry; put the column into it"
             )
+
+
+def _dated(spec: TableSpec) -> Iterator[str]:
+    """A job replaces the rows of its date, and its rows follow from the release that it runs in."""
+    if spec.dated is None:
+        return
+    if not any(column.name == spec.dated and column.type == "date" for column in spec.columns):
+        yield f"is dated by {spec.dated}, which is no column of type date; name one that is"
+    elif spec.dated not in spec.primary_key:
+        yield f"is dated by {spec.dated}, which is not in its key; add it to the key"
+    if spec.policy == "carry":
+        yield "is filled by jobs, whose rows follow from the release; use policy discard or Rederive"
+    if spec.writer != "current":
+        yield "is filled by jobs of the live release; use writer current"

@@ -29,6 +29,7 @@ from mlops_sdk.state.forks import (
 from mlops_sdk.state.inventory import bytes_of, read_inventory, read_orphans
 from mlops_sdk.state.keeping import Item, Left, ReleaseFacts, sweep
 from mlops_sdk.state.queries import query
+from mlops_sdk.state.scratch import drop_scratch
 
 _DROP_LOCK_TIMEOUT_MS = 2000
 
@@ -169,6 +170,8 @@ def _drop_release(run: _Run, facts: ReleaseFacts) -> None:
     for table in facts.retention_s:
         until = {"table": table, "until": facts.keep_until([table])}
         conn.execute(query("janitor", "leave_retention"), env | until)
+    # First, for what is left in it may be a view on the release's tables.
+    drop_scratch(conn, binding)
     for (name,) in conn.execute(query("janitor", "views"), env).fetchall():
         view = sql.Identifier(binding.pg_schema, name)
         conn.execute(sql.SQL("DROP VIEW IF EXISTS {} RESTRICT").format(view))

@@ -32,4 +32,4 @@ def marks_of(effects: Forked | Shared, *, rederive: Rederive | None = None) -> F
     marks = marks_table(f"{table.name}_marks", table.metadata)
     if isinstance(effects, Shared):
         return Shared(marks)
-    return dataclasses.replace(effects, table=marks, policy=rederive or effects.policy)
+    return dataclasses.replace(effects, table=marks, policy=rederive or effects.policy, dated=None)

@@ -21,9 +21,20 @@ from mlops_sdk.release.tables import (
 )
 from mlops_sdk.state.closure import builder_spec
 from mlops_sdk.state.column_types import type_name
-from mlops_sdk.state.declare import Builder, Declared, Derived, Entity, Forked, Rederive, Shared, State
+from mlops_sdk.state.declare import (
+    Builder,
+    Declared,
+    Derived,
+    Entity,
+    Forked,
+    Rederive,
+    Shared,
+    SqlModel,
+    State,
+)
 from mlops_sdk.state.expressions import expression_text, index_specs
 from mlops_sdk.state.refusals import MAX_NAME_BYTES, refusals
+from mlops_sdk.state.sql_models import sql_builder
 from mlops_sdk.state.unsupported import unsupported
 
 
@@ -70,7 +81,7 @@ def _described(declared: Declared, root: Path) -> tuple[TableSpec | None, list[s
         return None, faults or [f"{name}: {error}; use what Postgres has"]
     if isinstance(declared, Derived):
         try:
-            spec = spec.model_copy(update={"builder": _builder(declared.builder, root)})
+            spec = spec.model_copy(update={"builder": _builder(declared.builder, spec, root)})
         except InputError as error:
             faults.append(f"{name}: {str(error).strip()}")
     return spec, faults
@@ -113,6 +124,7 @@ def _table_spec(declared: Declared) -> TableSpec:
             return TableSpec(
                 kind="forked",
                 retention_s=int(declared.retention.total_seconds()),
+                dated=declared.dated,
                 **_rules(declared),
                 **common,
             )
@@ -130,7 +142,9 @@ def _rules(declared: Forked) -> dict[str, Any]:
     return {**found, "writer": f"entity:{writer.column}" if isinstance(writer, Entity) else "current"}
 
 
-def _builder(builder: Builder, root: Path) -> BuilderSpec:
+def _builder(builder: Builder, spec: TableSpec, root: Path) -> BuilderSpec:
+    if isinstance(builder, SqlModel):
+        return sql_builder(builder, spec, root)
     entry = builder if isinstance(builder, str) else f"{builder.__module__}:{builder.__qualname__}"
     return builder_spec(entry, root)
 

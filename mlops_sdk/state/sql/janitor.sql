@@ -42,7 +42,8 @@ DELETE FROM {pending} AS p WHERE NOT EXISTS (SELECT FROM mlops.fork AS f WHERE f
 SELECT 'pg_schema', nspname FROM pg_namespace
  WHERE nspname ~ '^(rel|stg)_'
    AND NOT EXISTS (SELECT FROM mlops.binding AS b WHERE b.status <> 'retired'
-                      AND nspname IN (b.pg_schema, regexp_replace(b.pg_schema, '^rel_', 'stg_')))
+                      AND nspname IN (b.pg_schema, regexp_replace(b.pg_schema, '^rel_', 'stg_'),
+                                      b.pg_schema || '_scratch'))
 UNION ALL
 SELECT 'table', 'store.' || c.relname FROM pg_class AS c
  WHERE c.relnamespace = 'store'::regnamespace AND c.relkind IN ('r', 'p', 'm')
@@ -58,7 +59,8 @@ SELECT DISTINCT 'role', r.rolname::text FROM pg_roles AS r JOIN pg_shdepend AS d
  WHERE d.refclassid = 'pg_authid'::regclass
    AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
    AND r.rolname ~ '^(rel|build)_'
-   AND NOT EXISTS (SELECT FROM mlops.binding AS b WHERE b.status <> 'retired' AND b.role = r.rolname)
+   AND NOT EXISTS (SELECT FROM mlops.binding AS b WHERE b.status <> 'retired'
+                      AND r.rolname IN (b.role, b.role || '_scratch'))
    AND NOT EXISTS (SELECT FROM mlops.physical AS p WHERE p.builder = r.rolname)
 ORDER BY 1, 2;
 

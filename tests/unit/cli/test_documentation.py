@@ -34,6 +34,8 @@ from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.plan import Intent, Plan
 from mlops_sdk.rollout.steps import Step
 from mlops_sdk.rollout.tags import explain_tag
+from mlops_sdk.sql.lineage import Lineage, Node
+from mlops_sdk.sql.run import Result
 from mlops_sdk.state.loss import TableLoss
 from tests.support.documented import DIGEST, NOW, OUTPUT, documented, names
 from tests.support.locks import make_lock
@@ -62,6 +64,12 @@ def test_the_fields_of_who_deploys_and_of_a_check_are_documented(
 def test_the_fields_of_dead_letters_are_documented() -> None:
     letter = DeadLetter("7", b"{}", None, "malformed", 1, 0, NOW)
     assert set(names([dead_letter_row(letter)])) == documented("## messages dead list")
+
+
+def test_the_fields_of_models_in_sql_are_documented() -> None:
+    assert set(names([Result("a", "model", "success", 1, 0.1, "").document()])) == documented("## sql run")
+    drawn = Lineage((Node("a", "model", "a.sql"),), (("a", "b"),)).document()
+    assert set(names(drawn, into=("nodes", "edges"))) == documented("## sql lineage")
 
 
 def test_the_fields_of_a_comparison_are_documented(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

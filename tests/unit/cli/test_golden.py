@@ -27,6 +27,9 @@ from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.people import Variables
 from mlops_sdk.rollout.plan import Intent, Plan
 from mlops_sdk.rollout.steps import Bind, Build, Handover, Shift, Up, Verify
+from mlops_sdk.sql.formatting import Formatted
+from mlops_sdk.sql.lineage import Lineage, Node
+from mlops_sdk.sql.run import Result
 from mlops_sdk.state.loss import TableLoss
 from tests.support.documented import DIGEST
 from tests.support.locks import make_lock
@@ -418,6 +421,16 @@ DOCTOR = [
 ]
 REACT = {"rollout.events.react:react": says(Reaction(MADE, "d" * 40, OUTCOME))}
 
+RESULTS = [
+    Result("rfm_daily", "model", "success", 2357, 0.25, "SELECT 2357"),
+    Result("unique_rfm_daily_customer_id", "test", "pass", None, 0.125, ""),
+]
+LINEAGE = Lineage(
+    (Node("release.purchases", "source"), Node("rfm_daily", "model", "models/daily/rfm_daily.sql")),
+    (("release.purchases", "rfm_daily"),),
+)
+FORMATTED = Formatted(9, (Path("rfm/dbt/models/daily/rfm_daily.sql"),))
+
 CASES = {
     case.command: case
     for case in (
@@ -466,6 +479,12 @@ CASES = {
         Case("ledger attest local", {"rollout.attest:attest": says(ATTESTATION)}),
         Case("messages dead list local", {"rollout.messages:dead_letters": says(DEAD_LETTERS)}),
         Case("messages dead replay local 7", {"rollout.messages:replay": says(REPLAYED)}),
+        Case("sql run rfm/dbt --run-date 1998-03-31", {"workload.sql_try:try_models": says(RESULTS)}),
+        Case("sql test rfm/dbt --run-date 1998-03-31", {"workload.sql_try:try_models": says(RESULTS)}),
+        Case("sql docs rfm/dbt", {"sql.docs:write_docs": says(Path(".mlops/sql/docs/index.html"))}),
+        Case("sql lineage rfm/dbt", {"sql.project:read_project": says(None), "sql.lineage:lineage": says(LINEAGE)}),
+        Case("sql fmt rfm/dbt", {"sql.formatting:format_project": says(FORMATTED)}),
+        Case("sql fmt rfm/dbt --check", {"sql.formatting:format_project": says(FORMATTED)}, code=7),
         Case("tag explain v0.0.2", {"rollout.tags:explain_tag": says(TAG)}),
         Case(
             "agent run gc local",

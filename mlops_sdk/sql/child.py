@@ -1,0 +1,28 @@
+"""`python -P -m mlops_sdk.sql.child PARENT ARGUMENTS`: dbt, in a process that dies with its parent.
+
+A killed job or build leaves no dbt at work. It must not be imported by anything: it imports dbt.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def main() -> None:
+    """Run dbt's command line; never returns."""
+    parent = int(sys.argv[1])
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we asked
+            os._exit(1)
+    sys.argv = ["dbt", *sys.argv[2:]]
+    from dbt.cli.main import cli
+
+    cli()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+{{ config(materialized='table') }}
+
+{{ rfm(source('release', 'purchases'), "date '" ~ var('observed_until') ~ "'") }}

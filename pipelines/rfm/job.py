@@ -1,0 +1,41 @@
+"""The jobs of an RFM release: `rfm` makes scores and segments as they were at the end of a date.
+
+The invoker and the job consumer are started with `pipelines.rfm.job:JOBS`. It must not know who asks.
+"""
+
+from datetime import date
+from typing import Any
+
+import psycopg
+
+from mlops_sdk.messaging.outcome import RefusedError
+from mlops_sdk.runtime.settings import ServiceSettings
+from mlops_sdk.workload.context import JobContext
+from mlops_sdk.workload.jobs import Job, Jobs
+from mlops_sdk.workload.sql_job import SqlJob, run_sql
+
+DAILY = SqlJob("pipelines/rfm/dbt", tables=("rfm_daily",), marks="rfm_daily_marks")
+
+
+def run(context: JobContext) -> dict[str, Any]:
+    """Fill `rfm_daily` for the run date. Raises RefusedError for a date of which there are no purchases."""
+    settings = ServiceSettings.parse()
+    with psycopg.connect(settings.database_conninfo().get_secret_value(), autocommit=True) as conn:
+        require_purchases(conn, context.run_date)
+    return run_sql(context, DAILY, settings)
+
+
+def require_purchases(conn: psycopg.Connection[Any], day: date) -> None:
+    """Raise RefusedError unless the purchases reach from before the day to the day or later.
+
+    A day without a purchase in between is a day like others; one after the last purchase is not known yet.
+    """
+    row = conn.execute("SELECT min(bought_on), max(bought_on) FROM purchases").fetchone()
+    first, last = row or (None, None)
+    if first is None or last is None:
+        raise RefusedError(f"{day} is an empty day: the release has no purchases at all")
+    if not first <= day <= last:
+        raise RefusedError(f"{day} is an empty day: the release has purchases from {first} to {last}")
+
+
+JOBS = Jobs(Job("rfm", "pipelines.rfm.job:run", time_limit_s=3600))

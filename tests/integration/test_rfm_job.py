@@ -1,0 +1,130 @@
+"""The dated job in SQL: its rows, once; who may write what; what is refused, and that nothing is half-written then."""
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import psycopg
+import pytest
+
+from mlops_sdk.errors import InputError, PolicyError
+from mlops_sdk.messaging import RefusedError
+from mlops_sdk.release.binding import scratch_name
+from mlops_sdk.sql.run import SqlError
+from mlops_sdk.state import State
+from mlops_sdk.state.doctor import judge
+from mlops_sdk.state.examine import examine
+from mlops_sdk.state.scratch import drop_scratch
+from mlops_sdk.workload.merge import merge
+from mlops_sdk.workload.sql_job import run_sql
+from pipelines.rfm.job import DAILY, require_purchases
+from pipelines.rfm.tables import STATE
+from tests.support.releases import Releases
+from tests.support.shop import BUILDERS, asked, read, rfm, service_settings
+
+DAY = date(1998, 3, 31)
+# The job reads purchases alone: models of other tables need not be built here.
+STATE_OF_JOBS = State(
+    *(t for t in STATE.tables if t.table.name in ("purchases", "rfm_daily", "rfm_daily_marks"))
+)
+
+
+@pytest.fixture
+def live(shop: Releases) -> Releases:
+    """A live release with purchases and the job's table."""
+    shop.lock("v0.0.1", STATE_OF_JOBS)
+    shop.deploy("v0.0.1", BUILDERS)
+    return shop
+
+
+def test_the_rows_of_a_date_are_those_of_pandas_and_stand_once(live: Releases) -> None:
+    settings, context = service_settings(live, "v0.0.1"), asked(DAY)
+    done = run_sql(context, DAILY, settings)
+    assert (done["done_before"], done["rows"]) == (False, {"rfm_daily": 2357})
+    assert {result["status"] for result in done["results"]} == {"success", "pass"}
+    with live.connect("v0.0.1") as conn:
+        found = read(conn, "rfm_daily", "WHERE run_date = '1998-03-31'")
+        expected = rfm("1998-03-31")
+        pd.testing.assert_frame_equal(found, expected[list(found)], check_dtype=False)
+        conn.execute("DELETE FROM rfm_daily WHERE customer_id = 1")
+        assert run_sql(context, DAILY, settings) == {"done_before": True}
+        assert len(read(conn, "rfm_daily")) == 2356
+        scratch = scratch_name(settings.pg_schema)
+        left = conn.execute("SELECT FROM pg_class WHERE relnamespace = %s::regnamespace", [scratch])
+        assert left.rowcount == 0
+
+
+def test_rows_that_do_not_fit_or_fail_a_test_are_not_written(live: Releases) -> None:
+    settings = service_settings(live, "v0.0.1")
+    model = Path("pipelines/rfm/dbt/models/daily/rfm_daily.sql")
+    good = model.read_text()
+    model.write_text(good + "union all (select date '1998-03-31', s.*, 'lost' from scored as s limit 1)")
+    with pytest.raises(SqlError, match=r"test unique_rfm_daily_customer_id: Got 1 result"):
+        run_sql(asked(DAY), DAILY, settings)
+    model.write_text(good.replace("date '{{ var(\"run_date\") }}'", "date '1998-01-01'"))
+    with pytest.raises(InputError, match="2,357 rows of other dates than 1998-03-31"):
+        run_sql(asked(DAY), DAILY, settings)
+    with live.connect("v0.0.1") as conn:
+        assert conn.execute("SELECT FROM rfm_daily").rowcount == 0
+        assert conn.execute("SELECT FROM rfm_daily_marks").rowcount == 0
+
+
+def test_dates_without_data_are_refused_before_anything_is_run(live: Releases) -> None:
+    settings = service_settings(live, "v0.0.1")
+    with pytest.raises(RefusedError, match="2999-01-01 is in the future"):
+        run_sql(asked(date(2999, 1, 1)), DAILY, settings)
+    with live.connect("v0.0.1") as conn:
+        for day in (date(1996, 12, 31), date(1998, 7, 1)):
+            with pytest.raises(RefusedError, match=r"is an empty day.* from 1997-01-01 to 1998-06-30"):
+                require_purchases(conn, day)
+        require_purchases(conn, date(1997, 1, 1))
+    with pytest.raises(InputError, match="no parameter levels"):
+        run_sql(asked(DAY), replace(DAILY, parameters=("levels",)), settings)
+
+
+def test_the_role_of_the_scratch_schema_reads_the_release_and_writes_nothing_of_it(live: Releases) -> None:
+    binding = live.bind("v0.0.1")
+    scratch = scratch_name(binding.pg_schema)
+    with live.connect("v0.0.1") as conn:
+        conn.execute(f"SET ROLE {scratch}".encode())
+        assert conn.execute("SELECT count(*) FROM purchases").fetchone() == (6919,)
+        conn.execute(f"CREATE TABLE {scratch}.mine AS SELECT 1 AS n".encode())
+        conn.execute(f"CREATE VIEW {scratch}.seen AS SELECT * FROM purchases".encode())
+        for refused in (
+            "DELETE FROM rfm_daily",
+            "INSERT INTO rfm_daily_marks (message_id, effect) VALUES (gen_random_uuid(), '')",
+            f"CREATE TABLE {binding.pg_schema}.mine (n int)",
+            "CREATE SCHEMA mine",
+            "SELECT * FROM mlops.run",
+            "SET ROLE sdk_owner",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                conn.execute(refused.encode())
+        conn.execute("RESET ROLE")
+        assert conn.execute(f"SELECT n FROM {scratch}.mine".encode()).fetchone() == (1,)
+    with live.environment.ledger.connect() as conn:
+        findings = judge(examine(conn, "local"))
+        assert [found for check in findings.values() for found in check] == []
+        with conn.transaction():
+            drop_scratch(conn, binding)
+        assert conn.execute("SELECT FROM pg_roles WHERE rolname = %s", [scratch]).rowcount == 0
+
+
+def test_a_release_that_is_not_live_merges_nothing(live: Releases) -> None:
+    live.lock("v0.0.2", STATE_OF_JOBS, service="a.b:c")
+    live.prepare("v0.0.2", BUILDERS)
+    settings = service_settings(live, "v0.0.2")
+    scratch = scratch_name(settings.pg_schema)
+    with live.connect("v0.0.2") as conn:
+        conn.execute(f"CREATE TABLE {scratch}.made AS SELECT * FROM rfm_daily".encode())
+        with pytest.raises(PolicyError, match="it is not live"):
+            merge(
+                conn,
+                asked(DAY).message,
+                DAY,
+                {"rfm_daily": (scratch, "made")},
+                release=settings.pg_schema,
+                marks=DAILY.marks,
+                date_column="run_date",
+            )

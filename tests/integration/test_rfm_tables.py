@@ -1,0 +1,103 @@
+"""Derived tables by models in SQL: the numbers, what a changed model rebuilds, what goes back, what is refused."""
+
+from pathlib import Path
+
+import pandas as pd
+import psycopg
+import pytest
+
+from mlops_sdk.errors import InputError
+from mlops_sdk.sql.run import SqlError
+from mlops_sdk.state import build
+from mlops_sdk.state.fill import fill
+from pipelines.rfm.tables import STATE
+from tests.support.releases import Releases
+from tests.support.shop import BUILDERS, OBSERVED_UNTIL, read, rfm
+
+PARAMETERS = {"observed_until": OBSERVED_UNTIL}
+DBT = Path("pipelines/rfm/dbt/models/state")
+
+
+def built_for(releases: Releases, tag: str) -> dict[str, str]:
+    """For which release each derived table of `tag` was built."""
+    with releases.environment.ledger.connect() as conn:
+        fingerprints = releases.bind(tag).fingerprints
+        found = build.statuses(conn, list(fingerprints.values()))
+    return {name: found[fingerprint].built_for for name, fingerprint in fingerprints.items()}
+
+
+def test_a_changed_model_rebuilds_what_is_downstream_of_it_and_a_rollback_brings_the_numbers_back(
+    shop: Releases,
+) -> None:
+    shop.lock("v0.0.1", STATE, parameters=PARAMETERS)
+    shop.deploy("v0.0.1", BUILDERS)
+    expected = rfm(OBSERVED_UNTIL)
+    with shop.connect("v0.0.1") as conn:
+        customers, scores = read(conn, "customers"), read(conn, "scores")
+        segments = dict(conn.execute("SELECT segment, customers FROM segments").fetchall())
+    pd.testing.assert_frame_equal(customers, expected[list(customers)], check_dtype=False)
+    pd.testing.assert_frame_equal(scores, expected[list(scores)], check_dtype=False)
+    assert sum(segments.values()) == len(expected) == 2357
+
+    model = DBT / "scores.sql"
+    model.write_text(model.read_text().replace("from scored", "from scored where frequency > 1"))
+    shop.lock("v0.0.2", STATE, parameters=PARAMETERS)
+    shop.deploy("v0.0.2", BUILDERS)
+    assert built_for(shop, "v0.0.2") == {
+        "purchases": "v0.0.1",
+        "customers": "v0.0.1",
+        "scores": "v0.0.2",
+        "segments": "v0.0.2",
+    }
+    with shop.connect("v0.0.2") as conn:
+        assert len(read(conn, "scores")) == int((expected["frequency"] > 1).sum())
+
+    shop.make_live("v0.0.1", rollback_of="v0.0.2")
+    with shop.connect("v0.0.1") as conn:
+        pd.testing.assert_frame_equal(read(conn, "scores"), scores)
+        assert dict(conn.execute("SELECT segment, customers FROM segments").fetchall()) == segments
+
+
+def test_a_model_that_fails_leaves_nothing_and_the_next_attempt_builds(shop: Releases) -> None:
+    model = DBT / "customers.sql"
+    good = model.read_text()
+    model.write_text("select 1 as customer_id, 'x' as surprise from {{ source('release', 'purchases') }}")
+    shop.lock("v0.0.1", STATE, parameters=PARAMETERS)
+    shop.bind("v0.0.1")
+    shop.build("v0.0.1", "purchases", BUILDERS["purchases"])
+    order = shop.order("v0.0.1", "customers")
+    assert order is not None
+    with pytest.raises(SqlError, match=r"customers.*other columns than its table declares: .*surprise"):
+        fill(shop.settings("v0.0.1", order))
+    found = build.status(shop.conninfo, order.fingerprint)
+    assert found is not None and (found.state, found.rows, found.alive) == ("building", 0, False)
+    model.write_text(good)
+    again = shop.order("v0.0.1", "customers")
+    assert again is not None and again.attempt == 2
+
+
+def test_a_column_gone_from_the_source_and_rows_that_are_there_twice_stop_the_build(shop: Releases) -> None:
+    shop.lock("v0.0.1", STATE, parameters=PARAMETERS)
+    shop.bind("v0.0.1")
+    with psycopg.connect(shop.environment.admin.get_secret_value(), autocommit=True) as admin:
+        for change, sentence in (
+            ("ALTER TABLE purchases DROP COLUMN quantity", "column .quantity. does not exist"),
+            (
+                "ALTER TABLE purchases ADD quantity int DEFAULT 1, DROP CONSTRAINT purchases_pkey;"
+                " UPDATE purchases SET purchase_id = 1 WHERE purchase_id = 2",
+                "break the table's keys",
+            ),
+        ):
+            admin.execute(change.encode())
+            with pytest.raises(InputError, match=sentence):
+                shop.build("v0.0.1", "purchases", BUILDERS["purchases"])
+        admin.execute("TRUNCATE purchases")
+        shop.lock("v0.0.2", STATE, parameters=PARAMETERS)
+        with pytest.raises(InputError, match="the shop has no purchases"):
+            shop.bind("v0.0.2")
+            shop.build("v0.0.2", "purchases", BUILDERS["purchases"])
+    assert all(
+        status.state != "sealed"
+        for tag in ("v0.0.1", "v0.0.2")
+        if (status := build.status(shop.conninfo, shop.bind(tag).fingerprints["purchases"])) is not None
+    )

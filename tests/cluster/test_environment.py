@@ -7,10 +7,9 @@ way. Each test leaves the environment as the next one expects it.
 import base64
 import json
 import secrets
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
@@ -21,6 +20,7 @@ from mlops_sdk.release.digest import short
 from mlops_sdk.release.project import load_project
 from mlops_sdk.rollout.flow_runs import FlowJob, Prefect
 from mlops_sdk.rollout.session import open_session
+from tests.support.clients import clients
 from tests.support.cluster import RealCluster, until
 from tests.support.cluster_environment import (
     ClusterEnvironment,
@@ -31,7 +31,6 @@ from tests.support.cluster_environment import (
 
 pytestmark = pytest.mark.timeout(900)
 
-_CLIENTS = 4
 _PATH = "/recommend?user_id=7&k=5"
 
 
@@ -180,30 +179,17 @@ def _inputs(stg: ClusterEnvironment) -> str:
     return json.dumps(found, sort_keys=True)
 
 
-@contextmanager
-def _clients(stg: ClusterEnvironment) -> Iterator[Counter[str]]:
-    """Four clients that ask until the block ends; the count of each release or error."""
-    seen: Counter[str] = Counter()
-    lock, over = threading.Lock(), threading.Event()
+def _clients(stg: ClusterEnvironment) -> AbstractContextManager[Counter[str]]:
+    """Clients that ask until the block ends; the count of each release or error."""
 
-    def run() -> None:
-        with stg.client() as client:
-            while not over.is_set():
-                try:
-                    answer = client.get(_PATH)
-                    words = answer.headers.get("X-MLOps-Release", f"HTTP {answer.status_code}")
-                    words = words if answer.is_success else f"HTTP {answer.status_code}"
-                except httpx.HTTPError as error:
-                    words = type(error).__name__
-                with lock:
-                    seen[words] += 1
+    def asker() -> Callable[[], str]:
+        client = stg.client()
 
-    threads = [threading.Thread(target=run) for _ in range(_CLIENTS)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
+        def ask() -> str:
+            answer = client.get(_PATH)
+            release = answer.headers.get("X-MLOps-Release") if answer.is_success else None
+            return release or f"HTTP {answer.status_code}"
+
+        return ask
+
+    return clients(asker)

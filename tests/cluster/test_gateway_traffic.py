@@ -1,9 +1,9 @@
 """The router of an environment on a cluster, on a real Gateway controller with clients that ask all the time."""
 
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 
 import httpx
 import pytest
@@ -12,6 +12,7 @@ from mlops_sdk.cluster.api import ApiServer
 from mlops_sdk.errors import DeadlineError, NotFoundError
 from mlops_sdk.release.buckets import bucket, bucket_headers
 from mlops_sdk.traffic.gateway import GatewayTraffic
+from tests.support.clients import clients
 from tests.support.cluster import RealCluster, deployment, gateway, route, service, until
 
 _ANSWER = """
@@ -28,7 +29,6 @@ class Answer(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("", 8000), Answer).serve_forever()
 """
 _PORTS = {7001: "service-a", 7002: "service-b"}
-_CLIENTS = 4
 
 
 @pytest.fixture
@@ -133,31 +133,9 @@ def _asker(cluster: RealCluster, namespace: ApiServer) -> Callable[[dict[str, st
     return ask
 
 
-@contextmanager
-def _clients(cluster: RealCluster, namespace: ApiServer) -> Iterator[Counter[str]]:
+def _clients(cluster: RealCluster, namespace: ApiServer) -> AbstractContextManager[Counter[str]]:
     """Clients that ask until the block ends; the count of each answer."""
-    seen: Counter[str] = Counter()
-    lock, over = threading.Lock(), threading.Event()
-
-    def run() -> None:
-        ask = _asker(cluster, namespace)
-        while not over.is_set():
-            try:
-                answer = ask({})
-            except httpx.HTTPError as error:
-                answer = type(error).__name__
-            with lock:
-                seen[answer] += 1
-
-    threads = [threading.Thread(target=run) for _ in range(_CLIENTS)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
+    return clients(lambda: partial(_asker(cluster, namespace), {}))
 
 
 def _is_available(namespace: ApiServer, name: str) -> bool:

@@ -1,18 +1,14 @@
 """A small Pulumi program on pulumi_kubernetes in a project of its own, run by the real engine with the stand-in."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlops_sdk.stack import engine
+from tests.support.engine_run import run_engine
 
 STANDIN = Path(__file__).resolve().parents[1] / "standins" / "kubernetes"
-PASSPHRASE = "for tests"
 
 
 @dataclass(frozen=True)
@@ -40,31 +36,8 @@ class ClusterProgram:
 
     def run(self, *arguments: str, fails: bool = False) -> str:
         """Run the engine; return what it prints. `fails` says whether it must."""
-        found = engine.ensure(print)
-        environ = {
-            **os.environ,
-            "PATH": os.pathsep.join([str(found.folder), str(Path(sys.prefix, "bin")), os.environ["PATH"]]),
-            "PULUMI_SKIP_UPDATE_CHECK": "true",
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-            "PULUMI_BACKEND_URL": f"file://{self.root / 'state'}",
-            "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
-            "PULUMI_HOME": str(self.root / "home"),
-            "PULUMI_STANDIN_PYTHON": sys.executable,
-            "KUBECONFIG": str(self.kubeconfig),
-        }
-        done = subprocess.run(
-            [str(found.pulumi), "--non-interactive", *arguments],
-            cwd=self.root,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        output = done.stdout + done.stderr
-        assert (done.returncode != 0) is fails, output
-        return output
+        environ = {"KUBECONFIG": str(self.kubeconfig)}
+        return run_engine(self.root, *arguments, environ=environ, timeout_s=240, fails=fails)
 
     def preview(self, **options: Any) -> str:
         """What would change."""

@@ -1,10 +1,7 @@
 """The real program and stack file of `prd` in a project of its own, under the real engine, with stand-in plugins."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +9,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from mlops_sdk.stack import config, engine
+from mlops_sdk.stack import config
 from mlops_sdk.stack.config import ReleaseSection
+from tests.support.engine_run import run_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 STANDINS = ROOT / "tests" / "standins"
@@ -23,7 +21,6 @@ PLUGINS = {
     "kubernetes": STANDINS / "echo" / "kubernetes",
     "mlops": STANDINS / "echo" / "mlops",
 }
-PASSPHRASE = "for tests"
 MASTER_KEY = "A" * 43
 
 
@@ -79,33 +76,12 @@ class GcpProgram:
 
     def run(self, *arguments: str, fails: bool = False) -> str:
         """Run the engine; return what it prints. `fails` says whether it must."""
-        found = engine.ensure(print)
         environ = {
-            **os.environ,
-            "PATH": os.pathsep.join([str(found.folder), str(Path(sys.prefix, "bin")), os.environ["PATH"]]),
             "PYTHONPATH": str(self.root),
-            "PULUMI_SKIP_UPDATE_CHECK": "true",
-            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-            "PULUMI_BACKEND_URL": f"file://{self.root / 'state'}",
-            "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
-            "PULUMI_HOME": str(self.root / "home"),
-            "PULUMI_STANDIN_PYTHON": sys.executable,
             "MLOPS_STANDIN_GCP": str(self.root / "cloud"),
             **self.environ,
         }
-        done = subprocess.run(
-            [str(found.pulumi), "--non-interactive", *arguments],
-            cwd=self.root,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        output = done.stdout + done.stderr
-        assert (done.returncode != 0) is fails, output
-        return output
+        return run_engine(self.root, *arguments, environ=environ, timeout_s=600, fails=fails)
 
     def preview(self, *options: str, **how: Any) -> str:
         """What would change."""

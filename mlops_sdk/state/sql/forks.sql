@@ -2,13 +2,16 @@
 
 -- name: read_forks
 -- `source` is the fork that holds the truth, `moved` the one that holds it for `weight` of 256 buckets while
--- entities are shifted: only a weight of the pointer's own epoch is in force.
+-- entities are shifted: only a weight of the pointer's own epoch is in force, and only where the live release has the
+-- table too. Nobody writes one that it has not, and all of its truth stays where it was left.
 SELECT f.id, f.digest, f.table_name, f.pg_schema, f.state, t.source, f.round, f.lived, f.replayed,
        f.generation, to_regclass(format('%%I.%%I', f.pg_schema, f.table_name)) IS NOT NULL, m.id, coalesce(w.weight, 0)
   FROM mlops.fork AS f
   JOIN mlops.forked AS t USING (env, table_name)
   LEFT JOIN (mlops.weight AS w JOIN mlops.pointer AS p USING (env, epoch)) ON w.env = f.env
   LEFT JOIN mlops.fork AS m ON m.env = f.env AND m.digest = w.digest AND m.table_name = f.table_name
+   AND EXISTS (SELECT FROM mlops.fork AS l
+                WHERE l.env = f.env AND l.digest = p.digest AND l.table_name = f.table_name)
  WHERE f.env = %(env)s AND (f.digest = ANY(%(digests)s) OR f.id = ANY(%(ids)s)
                             OR f.table_name = ANY(%(tables)s))
  ORDER BY f.table_name, f.id;

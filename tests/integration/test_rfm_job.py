@@ -1,16 +1,19 @@
 """The dated job in SQL: its rows, once; who may write what; what is refused, and that nothing is half-written then."""
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import psycopg
 import pytest
 import sqlalchemy as sa
+from pydantic import SecretStr
 
 from mlops_sdk.errors import InputError, PolicyError
-from mlops_sdk.messaging import RefusedError
+from mlops_sdk.messaging import RefusedError, RetryPolicy
 from mlops_sdk.release.binding import scratch_name
 from mlops_sdk.sql.run import SqlError
 from mlops_sdk.state import Forked, Rederive, Shared, State
@@ -18,11 +21,14 @@ from mlops_sdk.state.doctor import judge
 from mlops_sdk.state.examine import examine
 from mlops_sdk.state.marks import marks_of
 from mlops_sdk.state.scratch import drop_scratch
+from mlops_sdk.workload.attempt import JobFailedError
+from mlops_sdk.workload.consume import job_handler
 from mlops_sdk.workload.merge import merge
+from mlops_sdk.workload.runs import Runs
 from mlops_sdk.workload.scratch import names_of
 from mlops_sdk.workload.sql_job import run_sql
 from mlops_sdk.workload.sql_try import KEPT, try_models
-from pipelines.rfm.job import DAILY, require_purchases
+from pipelines.rfm.job import DAILY, JOBS, require_purchases
 from pipelines.rfm.tables import STATE
 from tests.support.environment import Environment
 from tests.support.releases import Releases
@@ -213,3 +219,32 @@ def test_rows_that_are_rederived_are_merged_once_on_both_sides_of_a_rollback(
     assert merged("v0.0.1") is None
     with releases.connect("v0.0.1") as conn:
         assert conn.execute("SELECT run_date, amount FROM daily").fetchall() == [(DAY, 7)]
+
+
+def test_a_job_that_is_killed_while_dbt_works_writes_nothing_and_its_next_attempt_does_it(
+    live: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, message = service_settings(live, "v0.0.1"), asked(DAY).message
+    for name, value in settings.variables().items():
+        monkeypatch.setenv(name, value.get_secret_value() if isinstance(value, SecretStr) else value)
+    runs = Runs(settings.database_conninfo(), settings.release_digest)
+    handle = job_handler(JOBS, runs, RetryPolicy())
+    with ThreadPoolExecutor(1) as pool, live.connect("v0.0.1") as conn:
+        attempt = pool.submit(handle, message)
+        at_work = "SELECT FROM pg_stat_activity WHERE application_name = 'mlops sql v0.0.1'"
+        while not conn.execute(at_work).rowcount:
+            assert not wait([attempt], timeout=0.05).done
+        for child in psutil.Process().children(recursive=True):
+            if "mlops_sdk.workload.child" in child.cmdline():
+                child.kill()
+        with pytest.raises(JobFailedError, match="SIGKILL"):
+            attempt.result()
+        assert conn.execute("SELECT FROM rfm_daily").rowcount == 0
+        run = runs.read(message.id)
+        assert run is not None and run["status"] == "waiting"
+        handle(message.model_copy(update={"attempt": 2}))
+        run = runs.read(message.id)
+        assert run is not None and run["status"] == "done"
+        assert run["result"]["rows"] == {"rfm_daily": 2357}
+        assert "Completed successfully" in {row["line"] for row in runs.log(message.id)}
+        assert conn.execute("SELECT FROM rfm_daily").rowcount == 2357

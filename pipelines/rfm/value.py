@@ -58,6 +58,10 @@ class Evaluation:
     low: float
     high: float
 
+    def metrics(self) -> dict[str, float]:
+        """As MLflow keeps them."""
+        return {name: getattr(self, name) for name in ("rmse", "mean_rmse", "margin", "low", "high")}
+
     @property
     def accepted(self) -> bool:
         """Whether it is surely better than the mean."""

@@ -1,25 +1,36 @@
 """The dated job in SQL: its rows, once; who may write what; what is refused, and that nothing is half-written then."""
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import psycopg
 import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr
 
 from mlops_sdk.errors import InputError, PolicyError
-from mlops_sdk.messaging import RefusedError
+from mlops_sdk.messaging import RefusedError, RetryPolicy
 from mlops_sdk.release.binding import scratch_name
 from mlops_sdk.sql.run import SqlError
-from mlops_sdk.state import State
+from mlops_sdk.state import Forked, Rederive, Shared, State
 from mlops_sdk.state.doctor import judge
 from mlops_sdk.state.examine import examine
+from mlops_sdk.state.marks import marks_of
 from mlops_sdk.state.scratch import drop_scratch
+from mlops_sdk.workload.attempt import JobFailedError
+from mlops_sdk.workload.consume import job_handler
 from mlops_sdk.workload.merge import merge
+from mlops_sdk.workload.runs import Runs
+from mlops_sdk.workload.scratch import names_of
 from mlops_sdk.workload.sql_job import run_sql
-from pipelines.rfm.job import DAILY, require_purchases
+from mlops_sdk.workload.sql_try import KEPT, try_models
+from pipelines.rfm.job import DAILY, JOBS, require_purchases
 from pipelines.rfm.tables import STATE
+from tests.support.environment import Environment
 from tests.support.releases import Releases
 from tests.support.shop import BUILDERS, asked, read, rfm, service_settings
 
@@ -38,9 +49,17 @@ def live(shop: Releases) -> Releases:
     return shop
 
 
-def test_the_rows_of_a_date_are_those_of_pandas_and_stand_once(live: Releases) -> None:
+def test_the_rows_of_a_date_are_those_of_pandas_and_stand_once(
+    live: Releases, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings, context = service_settings(live, "v0.0.1"), asked(DAY)
+    scratch = scratch_name(settings.pg_schema)
+    with live.connect("v0.0.1") as conn:  # what a run that was killed has left
+        conn.execute(f"SET ROLE {scratch}".encode())
+        conn.execute(f"CREATE TABLE {scratch}.rfm_daily__{names_of('rfm', 'killed')} (n int)".encode())
     done = run_sql(context, DAILY, settings)
+    log = capsys.readouterr().out
+    assert "Completed successfully" in log and settings.database_password.get_secret_value() not in log
     assert (done["done_before"], done["rows"]) == (False, {"rfm_daily": 2357})
     assert {result["status"] for result in done["results"]} == {"success", "pass"}
     with live.connect("v0.0.1") as conn:
@@ -50,7 +69,6 @@ def test_the_rows_of_a_date_are_those_of_pandas_and_stand_once(live: Releases) -
         conn.execute("DELETE FROM rfm_daily WHERE customer_id = 1")
         assert run_sql(context, DAILY, settings) == {"done_before": True}
         assert len(read(conn, "rfm_daily")) == 2356
-        scratch = scratch_name(settings.pg_schema)
         left = conn.execute("SELECT FROM pg_class WHERE relnamespace = %s::regnamespace", [scratch])
         assert left.rowcount == 0
 
@@ -128,3 +146,105 @@ def test_a_release_that_is_not_live_merges_nothing(live: Releases) -> None:
                 marks=DAILY.marks,
                 date_column="run_date",
             )
+
+
+def test_models_are_tried_by_hand_without_a_row_in_the_release(live: Releases) -> None:
+    settings = service_settings(live, "v0.0.1")
+    found = try_models(Path("pipelines/rfm/dbt"), DAY, settings, select=["rfm_daily"], tests=True)
+    assert [(result.kind, result.name, result.rows) for result in found if result.kind == "model"] == [
+        ("model", "rfm_daily", 2357)
+    ]
+    assert "nobody_bought_after_the_run_date" in {result.name for result in found}
+    with live.connect("v0.0.1") as conn:
+        assert conn.execute("SELECT FROM rfm_daily").rowcount == 0
+        scratch = scratch_name(settings.pg_schema)
+        left = conn.execute("SELECT FROM pg_class WHERE relnamespace = %s::regnamespace", [scratch])
+        assert left.rowcount == 0
+    kept = KEPT / "rfm" / "run_results.json"
+    assert settings.database_password.get_secret_value() not in kept.read_text()
+
+
+def test_rows_that_are_rederived_are_merged_once_on_both_sides_of_a_rollback(
+    environment: Environment, tmp_path: Path
+) -> None:
+    meta = sa.MetaData()
+    events = sa.Table(
+        "events",
+        meta,
+        sa.Column("run", sa.Uuid, primary_key=True),
+        sa.Column("day", sa.Date, nullable=False),
+        sa.Column("amount", sa.Integer, nullable=False),
+    )
+    daily = sa.Table(
+        "daily", meta, sa.Column("run_date", sa.Date, primary_key=True), sa.Column("amount", sa.Integer)
+    )
+    effects = Forked(
+        daily,
+        policy=Rederive("events", "INSERT INTO daily (run_date, amount) SELECT day, amount FROM replayed"),
+        dated="run_date",
+    )
+    marks = Rederive("events", "INSERT INTO daily_marks (message_id, effect) SELECT run, '' FROM replayed")
+    releases = Releases(environment, tmp_path)
+    state = State(Shared(events), effects, marks_of(effects, rederive=marks))
+    for tag in ("v0.0.1", "v0.0.2"):
+        releases.lock(tag, state, service=f"a.b:{tag}")
+        releases.deploy(tag)
+    message = asked(DAY).message
+
+    def merged(tag: str) -> dict[str, int] | None:
+        schema = releases.bind(tag).pg_schema
+        with releases.connect(tag) as conn:
+            made = (scratch_name(schema), "made")
+            conn.execute(
+                f"CREATE TABLE {'.'.join(made)} AS SELECT '{DAY}'::date AS run_date, 7 AS amount".encode()
+            )
+            try:
+                return merge(
+                    conn,
+                    message,
+                    DAY,
+                    {"daily": made},
+                    release=schema,
+                    marks="daily_marks",
+                    date_column="run_date",
+                )
+            finally:
+                conn.execute(f"DROP TABLE {'.'.join(made)}".encode())
+
+    with releases.connect("v0.0.2") as conn:
+        conn.execute("INSERT INTO events (run, day, amount) VALUES (%s, %s, 7)", [message.id, DAY])
+    assert merged("v0.0.2") == {"daily": 1}
+    assert merged("v0.0.2") is None
+    releases.make_live("v0.0.1", rollback_of="v0.0.2")
+    assert merged("v0.0.1") is None
+    with releases.connect("v0.0.1") as conn:
+        assert conn.execute("SELECT run_date, amount FROM daily").fetchall() == [(DAY, 7)]
+
+
+def test_a_job_that_is_killed_while_dbt_works_writes_nothing_and_its_next_attempt_does_it(
+    live: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, message = service_settings(live, "v0.0.1"), asked(DAY).message
+    for name, value in settings.variables().items():
+        monkeypatch.setenv(name, value.get_secret_value() if isinstance(value, SecretStr) else value)
+    runs = Runs(settings.database_conninfo(), settings.release_digest)
+    handle = job_handler(JOBS, runs, RetryPolicy())
+    with ThreadPoolExecutor(1) as pool, live.connect("v0.0.1") as conn:
+        attempt = pool.submit(handle, message)
+        at_work = "SELECT FROM pg_stat_activity WHERE application_name = 'mlops sql v0.0.1'"
+        while not conn.execute(at_work).rowcount:
+            assert not wait([attempt], timeout=0.05).done
+        for child in psutil.Process().children(recursive=True):
+            if "mlops_sdk.workload.child" in child.cmdline():
+                child.kill()
+        with pytest.raises(JobFailedError, match="SIGKILL"):
+            attempt.result()
+        assert conn.execute("SELECT FROM rfm_daily").rowcount == 0
+        run = runs.read(message.id)
+        assert run is not None and run["status"] == "waiting"
+        handle(message.model_copy(update={"attempt": 2}))
+        run = runs.read(message.id)
+        assert run is not None and run["status"] == "done"
+        assert run["result"]["rows"] == {"rfm_daily": 2357}
+        assert "Completed successfully" in {row["line"] for row in runs.log(message.id)}
+        assert conn.execute("SELECT FROM rfm_daily").rowcount == 2357

@@ -6,12 +6,16 @@ is listed as left out with its error, the others go on, and the exit code is 1.
 
 import sys
 from functools import partial
+from typing import Any
 
-from tools.bench.pipelines import messages
+from tools.bench.pipelines import messages, rfm
 from tools.bench.running import Results, command_line
 from tools.bench.state.server import server
 
-BENCHES = {"messages": (messages.measure, messages.FULL, messages.QUICK)}
+BENCHES: dict[str, Any] = {
+    "messages": (messages.measure, messages.FULL, messages.QUICK),
+    "rfm": (rfm.measure, rfm.FULL, rfm.QUICK),
+}
 
 
 def run(names: list[str], *, quick: bool) -> Results:

@@ -1,0 +1,42 @@
+"""The documentation of models, and their form: what `mlops sql docs` and `mlops sql fmt` make."""
+
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mlops_sdk.errors import InputError
+from mlops_sdk.sql.docs import server, write_docs
+from mlops_sdk.sql.formatting import format_project
+from tests.support.postgres import ROOT
+
+DBT = ROOT / "pipelines" / "rfm" / "dbt"
+
+
+def test_the_docs_are_one_page_that_is_served_on_this_machine(tmp_path: Path) -> None:
+    write_docs(DBT, tmp_path)
+    with server(tmp_path, 0) as found:
+        threading.Thread(target=found.serve_forever, daemon=True).start()
+        assert found.server_address[0] == "127.0.0.1"
+        page = httpx.get(f"http://127.0.0.1:{found.server_port}/").text
+        with pytest.raises(InputError, match="cannot be listened on"):
+            server(tmp_path, found.server_port)
+        found.shutdown()
+    assert "Scores of 1 to 5 and a segment for each customer" in page
+
+
+def test_models_are_brought_into_one_form_and_then_stay(tmp_path: Path) -> None:
+    assert format_project(DBT, check=True).changed == ()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "dbt_project.yml").write_text("name: shop\n")
+    model = tmp_path / "models" / "a.sql"
+    model.write_text("SELECT   1 AS n FROM {{ ref('b') }}")
+    assert format_project(tmp_path, check=True).changed == (model,)
+    assert model.read_text().startswith("SELECT   1")
+    assert format_project(tmp_path, check=False).changed == (model,)
+    assert model.read_text() == "select 1 as n from {{ ref('b') }}\n"
+    assert format_project(tmp_path, check=True).changed == ()
+    model.write_text("select 1)")
+    with pytest.raises(InputError, match="1 of 1 files cannot be read"):
+        format_project(tmp_path, check=False)

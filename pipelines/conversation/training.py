@@ -5,7 +5,7 @@ cut off trains only what the registry lacks.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from mlops_sdk.errors import UnreachableError
 from mlops_sdk.release.digest import digest_of
-from pipelines.conversation.skills import SKILLS, Season, Skill
+from pipelines.conversation.skills import MODEL_PREFIX, SKILLS, Season, Skill
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -52,7 +52,8 @@ def ensure_adapters(tracking_uri: str, season: Season, skills: Sequence[Skill] =
     client = mlflow.MlflowClient(tracking_uri)
     try:
         mlflow.set_experiment(EXPERIMENT)
-        return {skill.key: _ensure(client, skill, season) for skill in skills}
+        known = _registered(client)
+        return {skill.key: _ensure(known, skill, season) for skill in skills}
     except mlflow.exceptions.MlflowException as error:
         if "Max retries exceeded" not in str(error):
             raise
@@ -61,11 +62,24 @@ def ensure_adapters(tracking_uri: str, season: Season, skills: Sequence[Skill] =
         ) from error
 
 
-def _ensure(client: "MlflowClient", skill: Skill, season: Season) -> int:
+def _registered(client: "MlflowClient") -> dict[tuple[str, str], int]:
+    """The first version of each adapter by its name and what it was made of; asked for all at once."""
+    found: dict[tuple[str, str], int] = {}
+    page = client.search_model_versions(f"name LIKE '{MODEL_PREFIX}%'")
+    while page:
+        for one in page:
+            key, number = (one.name, one.tags.get(TRAINING_TAG, "")), int(one.version)
+            found[key] = min(number, found.get(key, number))
+        if not page.token:
+            break
+        page = client.search_model_versions(f"name LIKE '{MODEL_PREFIX}%'", page_token=page.token)
+    return found
+
+
+def _ensure(known: Mapping[tuple[str, str], int], skill: Skill, season: Season) -> int:
     made_of = digest_of([*map(list, skill.examples(season)), version("scikit-learn")])
-    found = client.search_model_versions(f"name = '{skill.model}'")
-    numbers = [int(one.version) for one in found if one.tags.get(TRAINING_TAG) == made_of]
-    return min(numbers) if numbers else _register(skill, season, made_of)
+    found = known.get((skill.model, made_of))
+    return _register(skill, season, made_of) if found is None else found
 
 
 def _register(skill: Skill, season: Season, made_of: str) -> int:

@@ -13,7 +13,7 @@ def train_adapters() -> dict[str, dict[str, int]]:
 
     settings = EnvironmentSettings.parse()
     log = get_run_logger()
-    found = {}
+    found: dict[str, dict[str, int]] = {}
     for season in SEASONS:
         found[season] = ensure_adapters(settings.mlflow_tracking_uri, season)
         log.info("%s season: %d adapters", season, len(found[season]))

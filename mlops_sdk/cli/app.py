@@ -9,6 +9,7 @@ from mlops_sdk.cli.commands import (
     agent,
     at,
     block,
+    data,
     deploy,
     diff,
     doctor,
@@ -97,3 +98,4 @@ app.add_typer(agent.app, name="agent")
 app.add_typer(event.app, name="event")
 app.add_typer(messages.app, name="messages")
 app.add_typer(sql.app, name="sql")
+app.add_typer(data.app, name="data")

@@ -30,7 +30,7 @@ def ensure_checkout(project_root: Path, commit: str) -> Path:
     """
     root = project_root.resolve()
     full = commit_of(root, commit)
-    folder = root / _FOLDER / full[:12]
+    folder = checkout_folder(root, full)
     prefix = run_git(root, "rev-parse", "--show-prefix")
     with _only_one(root):
         if not _is_whole(folder, full):
@@ -38,6 +38,11 @@ def ensure_checkout(project_root: Path, commit: str) -> Path:
             run_git(root, "worktree", "add", "--detach", "--quiet", "--force", str(folder), full)
             _mark(folder).write_text(full, encoding="utf-8")
     return folder / prefix
+
+
+def checkout_folder(project_root: Path, commit: str) -> Path:
+    """Where the checkout of a commit (full hash) is, or would be; a project below its repository's top is in there."""
+    return project_root / _FOLDER / commit[:12]
 
 
 def remove_checkout(project_root: Path, commit: str) -> None:

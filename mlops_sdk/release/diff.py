@@ -11,6 +11,7 @@ from mlops_sdk.release.digest import canonical_json
 from mlops_sdk.release.lock import Lock, LockedModel
 from mlops_sdk.release.signature import signature_delta
 from mlops_sdk.release.tables import BuilderSpec, TableSpec
+from mlops_sdk.release.versioned_data import LockedData
 
 Kind = Literal["added", "removed", "changed"]
 
@@ -64,6 +65,16 @@ class ParameterChange:
 
 
 @dataclass(frozen=True)
+class DataChange:
+    """Another version of a file or folder of data. None: the release has none of that path."""
+
+    path: str
+    kind: Kind
+    old_md5: str | None
+    new_md5: str | None
+
+
+@dataclass(frozen=True)
 class EntryChange:
     """Another entry point of service or state. None: the release has none."""
 
@@ -81,11 +92,12 @@ class Diff:
     tables: tuple[TableChange, ...]
     parameters: tuple[ParameterChange, ...]
     entries: tuple[EntryChange, ...]
+    data: tuple[DataChange, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing differs."""
-        return not (self.code or self.models or self.tables or self.parameters or self.entries)
+        return not (self.code or self.models or self.tables or self.parameters or self.entries or self.data)
 
 
 def diff(old: Lock | None, new: Lock) -> Diff:
@@ -97,6 +109,7 @@ def diff(old: Lock | None, new: Lock) -> Diff:
         tables=tuple(tables.changes()),
         parameters=tuple(_parameters(old.parameters if old else {}, new.parameters)),
         entries=tuple(_entries(old, new)),
+        data=tuple(_data(old.data if old else {}, new.data)),
     )
 
 
@@ -153,6 +166,14 @@ def _entries(old: Lock | None, new: Lock) -> Iterator[EntryChange]:
         yield EntryChange("state", old_state, new_state)
 
 
+def _data(old: Mapping[str, LockedData], new: Mapping[str, LockedData]) -> Iterator[DataChange]:
+    for path in sorted({*old, *new}):
+        before, after = old.get(path), new.get(path)
+        if before != after:
+            kind = _kind(before is not None, after is not None)
+            yield DataChange(path, kind, before.md5 if before else None, after.md5 if after else None)
+
+
 def _kind(before: bool, after: bool) -> Kind:
     if before and after:
         return "changed"
@@ -167,6 +188,8 @@ class _Tables:
         self._new = new.tables
         self._old_models = old.models if old else {}
         self._new_models = new.models
+        self._old_data = old.data if old else {}
+        self._new_data = new.data
         self._reasons: dict[str, tuple[str, ...]] = {}
 
     def changes(self) -> Iterator[TableChange]:
@@ -183,6 +206,10 @@ class _Tables:
             self._reasons[name] = tuple(self._compare(self._old[name], self._new[name]))
         return self._reasons[name]
 
+    def _data_differs(self, path: str) -> bool:
+        before, after = self._old_data.get(path), self._new_data.get(path)
+        return before is not None and after is not None and before != after
+
     def _compare(self, old: TableSpec, new: TableSpec) -> Iterator[str]:
         before, after = old.document(), new.document()
         for field in TableSpec.model_fields:
@@ -193,6 +220,7 @@ class _Tables:
             old_model, new_model = self._old_models.get(key), self._new_models.get(key)
             if old_model and new_model and old_model.digest != new_model.digest:
                 yield f"model {key}"
+        yield from (f"data {path}" for path in new.data if self._data_differs(path))
         for upstream in new.tables:
             if upstream in self._old and upstream in self._new and self._because(upstream):
                 yield f"table {upstream}"

@@ -20,6 +20,7 @@ def manifest_json_schema() -> dict[str, Any]:
     model["oneOf"] = [{"required": ["version"]}, {"required": ["alias"]}]
     for name in ("state", "service"):
         _without_null(schema["properties"][name])
+    schema["properties"]["data"]["uniqueItems"] = True
     _reference(schema["properties"]["shift"])
     gates = schema["$defs"]["Gates"]["properties"]
     for name in ("catch_up", "error_rate", "latency", "prediction_drift"):

@@ -11,6 +11,7 @@ from mlops_sdk.release.digest import canonical_json
 from mlops_sdk.release.gates import Gates, ShiftSpec
 from mlops_sdk.release.tables import TableSpec
 from mlops_sdk.release.value import Value
+from mlops_sdk.release.versioned_data import LockedData
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 GitObject = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}([0-9a-f]{24})?$")]
@@ -74,6 +75,7 @@ class Lock(Value):
     state: LockedState | None = None
     service: str | None = None
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    data: dict[str, LockedData] = Field(default_factory=dict)  # by path, as `code.commit` has it
     verify: Gates = Field(default=Gates())
     shift: ShiftSpec | None = None
     manifest: Digest  # of the canonical manifest, so that a changed manifest is noticed

@@ -10,8 +10,9 @@ from pydantic_core import PydanticCustomError
 
 from mlops_sdk.release.gates import Gates, ShiftSpec
 from mlops_sdk.release.value import Value
+from mlops_sdk.release.versioned_data import DataPaths
 
-RESERVED = ("data", "images")
+RESERVED = ("images",)
 
 ModelKey = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 Entry = Annotated[
@@ -70,6 +71,7 @@ class Manifest(Value):
     parameters: dict[str, JsonValue] = Field(
         default_factory=dict, description="what service and builders are told, such as {candidates: 200}"
     )
+    data: DataPaths = Field(default=(), description="files and folders under DVC, such as [data/ratings.csv]")
     verify: Gates = Field(
         default=Gates(), description="what the release must pass, such as error_rate: {at_most: 0.01}"
     )

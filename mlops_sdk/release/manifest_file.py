@@ -35,7 +35,13 @@ _JSON_TYPES = {
     float: "a number",
 }
 _BAD_TAG = ("string_pattern_mismatch", ("release",))
-_WANTED = {"string_type": "text", "int_type": "a whole number", "dict_type": "a map", "model_type": "a map"}
+_WANTED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "tuple_type": "a list",
+    "dict_type": "a map",
+    "model_type": "a map",
+}
 
 
 def load_manifest(path: Path, *, scheme: str = "deployment-manager") -> Manifest:

@@ -23,6 +23,7 @@ _KEYS = (
     "registry_uri",
     "image_repository",
     "environments",
+    "development",
     "keep",
     "lease_s",
     "prediction_log_days",
@@ -32,7 +33,8 @@ _KEYS = (
 
 @dataclass(frozen=True)
 class Project:
-    """One project. `environments` are in the order of promotion; `keep` is how many releases stay warm.
+    """One project. `environments` are in the order of promotion; `keep` is how many releases stay warm. In
+    those of `development` versions of data are made.
 
     `lease_s` is how long, in seconds, a deployer's lease lasts after its last sign of life. 60: longer than a
     machine with too much to do holds a process up, short enough to be waited for. `prediction_log_days` is for how
@@ -45,6 +47,7 @@ class Project:
     registry_uri: str | None = None  # None: the environment's own MLflow
     image_repository: str | None = None
     environments: tuple[str, ...] = field(default=("local",))
+    development: tuple[str, ...] | None = None  # None: the first environment
     keep: int = 3
     lease_s: float = 60.0
     prediction_log_days: int | None = None
@@ -53,6 +56,10 @@ class Project:
     def environment_folder(self, environment: str) -> Path:
         """The git-ignored folder of an environment of kind local. It need not exist."""
         return self.root / ".mlops" / environment
+
+    def is_development(self, environment: str) -> bool:
+        """Whether versions of data are made there: elsewhere they are only pulled."""
+        return environment in (self.environments[:1] if self.development is None else self.development)
 
     def check_environment(self, environment: str) -> str:
         """`environment`, if the project has it. Raises NotFoundError with the ones there are."""
@@ -109,6 +116,12 @@ def _project(root: Path, table: dict[str, Any]) -> Project:
             facts[key] = EventRules(**value)
         else:
             facts[key] = tuple(value) if isinstance(value, list) else value
+    known = facts.get("environments", ("local",))
+    faults += [
+        f"development: {name!r} is not in environments"
+        for name in facts.get("development", ())
+        if name not in known
+    ]
     if "app" not in table:
         faults.append("app: missing; " + _CHECKS["app"][1])
     if faults:
@@ -127,7 +140,11 @@ def _is_text(value: object) -> bool:
 
 
 def _are_environments(value: object) -> bool:
-    if not isinstance(value, list) or not value or len(set(map(str, value))) != len(value):
+    return bool(value) and _are_names(value)
+
+
+def _are_names(value: object) -> bool:
+    if not isinstance(value, list) or len(set(map(str, value))) != len(value):
         return False
     return all(isinstance(name, str) and _ENVIRONMENT.fullmatch(name) for name in value)
 
@@ -154,6 +171,7 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
     "registry_uri": (_is_text, "the address of an MLflow server"),
     "image_repository": (_is_text, "the name of an image repository"),
     "environments": (_are_environments, "a list of different names of a-z, 0-9 and -, a letter first"),
+    "development": (_are_names, "a list of different names of environments; an empty one for none"),
     "keep": (_is_count, "a number of at least 2"),
     "lease_s": (_is_duration, "a number of seconds from 2 to 86400"),
     "prediction_log_days": (_are_days, "a number of days from 1"),

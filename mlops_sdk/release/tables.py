@@ -122,6 +122,7 @@ class TableSpec(Value):
     tables: tuple[str, ...] = ()  # derived tables of the same state
     sources: tuple[SourceSpec, ...] = ()
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
+    data: tuple[str, ...] = ()  # paths of the manifest's data
     # forked: what a rollback does with rows written meanwhile, and who may write while traffic shifts
     policy: Policy | None = None
     replay: ReplaySpec | None = None  # policy `rederive` only

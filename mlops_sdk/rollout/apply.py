@@ -179,7 +179,7 @@ def record_end(run: Run, kind: Kind, reason: str = "") -> None:
 def _apply(run: Run, step: Step) -> None:
     match step:
         case PrepareCode(commit=commit):
-            release_code(run.session.project, commit, run.session.report)
+            release_code(run.session.project, commit, run.session.report, data=run.lock.data)
         case Bind():
             _bind(run)
         case Reuse(table=table):

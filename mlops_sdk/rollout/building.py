@@ -35,7 +35,7 @@ def build_table(run: Run, table: str) -> None:
     Raises what the builder said, DeadlineError when the run's time is over.
     """
     session = run.session
-    code = release_code(session.project, run.lock.code.commit, session.report)
+    code = release_code(session.project, run.lock.code.commit, session.report, data=run.lock.data)
     sealed = build_or_wait(
         session.operator.operator_url,
         session.environment,

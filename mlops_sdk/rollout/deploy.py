@@ -16,6 +16,7 @@ from mlops_sdk.release.manifest_file import load_manifest
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.apply import Run, apply, record_end, turn_back
 from mlops_sdk.rollout.asking import ask_facts
+from mlops_sdk.rollout.data import require_data
 from mlops_sdk.rollout.events.pause import pause_rehearsals
 from mlops_sdk.rollout.explain import plan_lines
 from mlops_sdk.rollout.locking import lock_manifest
@@ -63,6 +64,7 @@ def deploy(
     project.check_environment(environment)
     refuse_candidate(project, environment, load_manifest(manifest, scheme=project.scheme).release)
     lock = lock_manifest(project, environment, manifest, allow_dirty=allow_dirty, report=report)
+    require_data(project, environment, lock)
     with open_session(project, environment, report) as session, session.acquire_lease(who) as lease:
         observed = observe(session, lock)
         plan = build_plan(lock, observed, keep=project.keep)

@@ -84,6 +84,9 @@ def diff_lines(diff: Diff, metrics: Iterable[Metric] = ()) -> Iterator[str]:
     for parameter in diff.parameters:
         values = f": {parameter.old!r} -> {parameter.new!r}" if parameter.kind == "changed" else ""
         yield f"  ~ parameter {parameter.name} {parameter.kind}{values}"
+    for data in diff.data:
+        versions = f": {data.old_md5} -> {data.new_md5}" if data.kind == "changed" else ""
+        yield f"  ~ data {data.path} {data.kind}{versions}"
     for entry in diff.entries:
         yield f"  ~ {entry.what} {entry.old or 'none'} -> {entry.new or 'none'}"
 

@@ -4,6 +4,7 @@ An existing lock is used, never resolved again, unless a person asks for it; not
 """
 
 import json
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +18,10 @@ from mlops_sdk.release.lock_file import lock_path, read_lock, write_lock
 from mlops_sdk.release.manifest import Manifest
 from mlops_sdk.release.manifest_file import load_manifest
 from mlops_sdk.release.project import Project
+from mlops_sdk.release.versioned_data import LockedData
 from mlops_sdk.rollout.child import ReleaseCode
 from mlops_sdk.rollout.code import DEPENDENCY_LOCK, lockable
+from mlops_sdk.rollout.data import bring_data, locked_data
 from mlops_sdk.rollout.declared import declared_state, keep
 from mlops_sdk.rollout.progress import Note, Report, silent
 from mlops_sdk.rollout.session import open_session, registry_of
@@ -85,9 +88,16 @@ def _was_up(project: Project, environment: str) -> bool:
     return (project.environment_folder(environment) / "env" / "operator.env").exists()
 
 
-def release_code(project: Project, commit: str, report: Report = silent) -> ReleaseCode:
-    """Return the checkout and dependency environment of `commit`, made where they are missing."""
+def release_code(
+    project: Project, commit: str, report: Report = silent, *, data: Mapping[str, LockedData] | None = None
+) -> ReleaseCode:
+    """Return the checkout and dependency environment of `commit`, made where they are missing.
+
+    The release's `data` is in its places there. Raises PolicyError where that cannot be had as it was locked.
+    """
     checkout = ensure_checkout(project.root, commit)
+    if data:
+        bring_data(project, checkout, data, report)
     lock = file_at(project.root, commit, DEPENDENCY_LOCK)
     python = ensure_python(project.root, lock, report=lambda line: report(Note(line)))
     return ReleaseCode(checkout=checkout, python=python)
@@ -140,6 +150,7 @@ def _resolve(
         state=locked_state,
         service=manifest.service,
         parameters=manifest.parameters,
+        data=locked_data(code.checkout, manifest.data),
         verify=manifest.verify,
         shift=manifest.shift,
         manifest=manifest.document_digest(),

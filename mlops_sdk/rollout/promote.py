@@ -19,6 +19,7 @@ from mlops_sdk.release.tag import parse_tag
 from mlops_sdk.rollout.apply import Run
 from mlops_sdk.rollout.asking import ask_facts
 from mlops_sdk.rollout.attest import attested, read_attestation, require_head
+from mlops_sdk.rollout.data import require_data
 from mlops_sdk.rollout.deploy import execute
 from mlops_sdk.rollout.events.pause import pause_rehearsals
 from mlops_sdk.rollout.observe import observe
@@ -68,6 +69,7 @@ def promote(
     candidate = find_candidate(project, source, release, attestation, report)
     lock = candidate.lock
     refuse_candidate(project, target, lock.release)
+    require_data(project, target, lock)
     with open_session(project, target, report) as session, session.acquire_lease() as lease:
         observed = observe(session, lock)
         plan = build_plan(lock, observed, keep=project.keep, intent=Intent.PROMOTE)

@@ -24,6 +24,18 @@ class ModelFacts:
 
 
 @dataclass(frozen=True)
+class DataFacts:
+    """A path of the release's data: whether its version is in the release's checkout.
+
+    Where it is not: `problem` says why it cannot be pulled either, empty where it can.
+    """
+
+    path: str
+    here: bool
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class ReleaseFacts:
     """A release of an environment, as far as making it live needs it.
 
@@ -47,6 +59,7 @@ class ReleaseFacts:
     has_packages: bool = True
     service: Literal["none", "running", "down"] = "running"
     models: tuple[ModelFacts, ...] = ()
+    data: tuple[DataFacts, ...] = ()
     secrets: str = ""
 
 
@@ -114,6 +127,12 @@ def _missing(facts: ReleaseFacts) -> Iterator[Reason]:
                 f"model {model.key} ({model.name} {model.version}) is not in the cache, and {model.problem}",
                 "bring that version back to the registry: a release's models never change",
             )
+    for data in facts.data:
+        if not data.here and data.problem:
+            yield Reason(
+                f"data {data.path} is not in the release's checkout, and {data.problem}",
+                f"`mlops data push {data.path}` where that version is, or bring the remote back",
+            )
     if facts.in_schema and facts.secrets:  # else the role's absence is what is wrong with them
         yield Reason(facts.secrets, f"{up} writes variables and passwords anew")
 
@@ -128,5 +147,8 @@ def _first(facts: ReleaseFacts) -> Iterator[str]:
     for model in facts.models:
         if not model.cached and not model.problem:
             yield f"model {model.key} is downloaded"
+    for data in facts.data:
+        if not data.here and not data.problem:
+            yield f"data {data.path} is pulled"
     if facts.service == "down":
         yield "its service is started"

@@ -24,6 +24,7 @@ from mlops_sdk.registry.cache import looks_cached
 from mlops_sdk.release.digest import short
 from mlops_sdk.release.lock import Lock, LockedModel
 from mlops_sdk.rollout.code import DEPENDENCY_LOCK
+from mlops_sdk.rollout.data import data_facts
 from mlops_sdk.rollout.observed import ask_service, request_json
 from mlops_sdk.rollout.readiness import ModelFacts, Readiness, ReleaseFacts, judge
 from mlops_sdk.rollout.session import Session
@@ -86,6 +87,7 @@ def read_readiness(conn: Connection, session: Session, digests: Iterable[str]) -
     standing = [one for one in found.values() if one.status != "retired"]
     locks = {one.digest: read_lock(conn, one.digest) for one in standing}
     code = _code(session, locks)
+    data = data_facts(session.project, locks)
     with ThreadPoolExecutor(max_workers=2 * len(standing) + 1) as pool:
         services = {one.digest: pool.submit(ask_service, one.service_port) for one in standing}
         secrets = {one.digest: pool.submit(_secrets, session, one) for one in standing if one.in_schema}
@@ -102,6 +104,7 @@ def read_readiness(conn: Connection, session: Session, digests: Iterable[str]) -
             stale_forks=one.stale_forks,
             service=_service(locks[one.digest], services[one.digest].result().digest),
             models=models[one.digest].result(),
+            data=data[one.digest],
             secrets=secrets[one.digest].result() if one.digest in secrets else "",
             **code[one.digest],
         )

@@ -17,6 +17,7 @@ from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.apply import Run
 from mlops_sdk.rollout.deploy import execute
+from mlops_sdk.rollout.locking import release_code
 from mlops_sdk.rollout.observe import observe
 from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.plan import Intent, build_plan
@@ -162,7 +163,7 @@ def find_target(session: Session, to: str) -> Lock:
 
 
 def require_ready(session: Session, target: Lock) -> Readiness | None:
-    """Return the target's readiness, with its models in the cache; None where it is live already.
+    """Return the target's readiness, with its models in the cache and its data in its checkout; None where it is live.
 
     Raises PolicyError naming all that it lacks, each with a remedy. Nothing of the environment is changed.
     """
@@ -177,6 +178,8 @@ def require_ready(session: Session, target: Lock) -> Readiness | None:
             remedy="; ".join(dict.fromkeys(reason.remedy for reason in found.missing)),
         )
     _fetch_models(session, target)
+    if target.data:
+        release_code(session.project, target.code.commit, session.report, data=target.data)
     return found
 
 

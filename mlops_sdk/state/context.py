@@ -1,4 +1,4 @@
-"""What a builder sees: exactly the models, tables, sources and parameters that its table declares.
+"""What a builder sees: exactly the models, tables, sources, parameters and data that its table declares.
 
 Anything else raises; for tables the database refuses too, whatever SQL is sent: the builder's role can read
 declared upstream tables only. Not so for sources (one role reads the whole source database) and models (the
@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from psycopg import sql
@@ -78,6 +79,11 @@ class BuildContext:
             folder = registry.download(pin.name, pin.version, pin.digest, self._settings.model_cache)
             self._models[key] = load(folder)
         return self._models[key]
+
+    def data(self, path: str) -> Path:
+        """Where a declared file or folder of data is. Raises PolicyError for another path."""
+        self._require(path in self._spec.data, f"data {path}", "data")
+        return Path.cwd() / path  # a builder runs in the release's checkout
 
     def rows(self, table: str) -> Iterator[dict[str, Any]]:
         """Rows of a declared upstream table, streamed, in no promised order.

@@ -52,8 +52,8 @@ class Derived:
     `builder` is a function of a BuildContext that yields batches of rows, or its `package.module:function`, or a
     SqlModel.
     `models` are keys of the manifest's models, `tables` derived tables of the same state. `parameters` are
-    names of the manifest's parameters, or a mapping of constants. `retention` is how long the janitor keeps
-    the table after the last release that uses it is unreferenced.
+    names of the manifest's parameters, or a mapping of constants, `data` paths of the manifest's data. `retention`
+    is how long the janitor keeps the table after the last release that uses it is unreferenced.
     """
 
     table: "sqlalchemy.Table" = field(kw_only=False)
@@ -62,6 +62,7 @@ class Derived:
     tables: Sequence[str] = ()
     sources: Sequence[Source] = ()
     parameters: Sequence[str] | Mapping[str, Any] = ()
+    data: Sequence[str] = ()
     retention: timedelta = timedelta(0)
 
 

@@ -26,7 +26,7 @@ def fingerprints(lock: Lock, watermarks: Mapping[str, str], *, pgvector: str = P
     """The fingerprint of each derived table: 26 characters of [a-z2-7].
 
     `watermarks` has the text result of each source's query by `table.source`. Raises InputError for a model,
-    parameter or watermark that is not there.
+    parameter, path of data or watermark that is not there.
     """
     return {name: _hash(inputs) for name, inputs in explain(lock, watermarks, pgvector=pgvector).items()}
 
@@ -55,6 +55,8 @@ def explain(
                 for source in spec.sources
             },
             "pgvector": pgvector if _uses_vectors(spec) else None,
+            # Absent where there is none, so that tables from before there was data keep their fingerprints.
+            **({"data": {path: _data(lock, name, path) for path in spec.data}} if spec.data else {}),
         }
     return found
 
@@ -112,6 +114,15 @@ def _model(lock: Lock, table: str, key: str) -> str:
             remedy=f"add `{key}` under `models:`",
         )
     return lock.models[key].digest
+
+
+def _data(lock: Lock, table: str, path: str) -> str:
+    if path not in lock.data:
+        raise InputError(
+            f"table {table} is built from data {path}, which the manifest has not",
+            remedy=f"add `{path}` under `data:`",
+        )
+    return lock.data[path].md5
 
 
 def _watermark(watermarks: Mapping[str, str], table: str, source: str) -> str:

@@ -117,6 +117,7 @@ def _table_spec(declared: Declared) -> TableSpec:
                 tables=tuple(declared.tables),
                 sources=tuple(SourceSpec(name=s.name, watermark=s.watermark) for s in declared.sources),
                 parameters=_parameters(declared.parameters),
+                data=tuple(declared.data),
                 retention_s=int(declared.retention.total_seconds()),
                 **common,
             )

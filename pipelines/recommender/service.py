@@ -23,7 +23,7 @@ DEFAULT_CANDIDATES = 200
 
 def create_app(settings: ServiceSettings) -> ASGIApp:
     """The service of one release. Raises InputError if its parameters are wrong."""
-    _candidates(settings)
+    candidates_of(settings)
     return create_service(
         settings,
         routes=[
@@ -41,7 +41,7 @@ async def _recommend(request: Request) -> Response:
     reranker = service.model(RERANKER_KEY).predictor
     async with service.pool.connection() as connection:
         taste = await read_taste(connection, user_id)
-        best = await recommend(connection, reranker, taste, k=k, candidates=_candidates(service.settings))
+        best = await recommend(connection, reranker, taste, k=k, candidates=candidates_of(service.settings))
     films = [each.document() for each in best]
     service.log_prediction(
         request,
@@ -77,7 +77,8 @@ async def _feedback(request: Request) -> Response:
     )
 
 
-def _candidates(settings: ServiceSettings) -> int:
+def candidates_of(settings: ServiceSettings) -> int:
+    """How many films are reranked. Raises InputError if the release's parameter is wrong."""
     value = settings.parameters.get("candidates", DEFAULT_CANDIDATES)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1_000:
         raise InputError(

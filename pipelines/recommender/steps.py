@@ -158,7 +158,7 @@ def train_reranker(recipe: Recipe, dataset: Dataset) -> Trained:
             max_iter=recipe.settings["max_iter"], max_leaf_nodes=15, learning_rate=0.1, random_state=SEED
         ),
     )
-    held_out = user_ids % _HELD_OUT_ONE_IN == 0
+    held_out = is_held_out(user_ids)
     model.fit(rows[~held_out], ratings[~held_out])
     guesses = model.predict(rows[held_out])
     metrics = {
@@ -166,6 +166,11 @@ def train_reranker(recipe: Recipe, dataset: Dataset) -> Trained:
         "liked_auc": float(roc_auc_score(ratings[held_out] >= LIKED_FROM, guesses)),
     }
     return Trained(recipe, model, metrics, rows.dropna().head(3).reset_index(drop=True), "predict")
+
+
+def is_held_out(user_id: Any) -> Any:
+    """Whether a user, or which of an array of them, is one whose labels no training sees."""
+    return user_id % _HELD_OUT_ONE_IN == 0
 
 
 def reranker_rows(dataset: Dataset) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:

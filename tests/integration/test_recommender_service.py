@@ -1,17 +1,23 @@
 """The recommender's service against the real Postgres, MLflow's artifacts and the real router."""
 
+import sys
 import threading
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from mlops_sdk.platform.memory import pss_mb
 from mlops_sdk.registry.compare import differences
 from mlops_sdk.registry.smoke import run as smoke_of
 from mlops_sdk.release.digest import short
-from tests.support.recommender import Recommender, RunningService
+from mlops_sdk.release.gates import CommandGate
+from mlops_sdk.rollout.child import ReleaseCode
+from mlops_sdk.rollout.verify.command import command_check
+from tests.support.recommender import ROOT, Recommender, RunningService
 
 USER = 7
 _new_users = count(1_000_001)
@@ -222,3 +228,22 @@ def test_a_service_starts_quickly_and_takes_little_memory(services: dict[str, Ru
     print(f"started in {started_in_s} s, PSS {memory_mb} MB")
     assert min(started_in_s) < 15  # 3 s alone; the machine is shared with other tests
     assert sum(memory_mb) < 450
+
+
+def test_the_evaluation_gates_a_release_by_what_it_recommends_to_held_out_users(
+    recommender: Recommender,
+) -> None:
+    code = ReleaseCode(checkout=ROOT, python=Path(sys.executable))
+    variables = {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value
+        for name, value in recommender.releases["v0.0.2"].variables().items()
+    }
+    found = []
+    for at_least in ("0.05", "0.9"):
+        command = ("python", "-m", "pipelines.recommender.evaluating", "--k", "50", "--at-least", at_least)
+        found.append(command_check("recall", CommandGate(run=command), code, variables))
+
+    assert [check.ok for check in found] == [True, False], found
+    figures = [check.detail.partition("recall@50 ")[2].partition(",")[0] for check in found]
+    assert figures[0] == figures[1]
+    assert "of 60 held-out users" in figures[0]

@@ -39,6 +39,8 @@ def lock(
         say(f"code   {locked.code.commit}" + ("  (uncommitted changes)" if locked.code.dirty else ""))
         for key, model in locked.models.items():
             say(f"model  {key} = {model.name} {model.version}  {model.digest}")
+        for path, data in locked.data.items():
+            say(f"data   {path}  {data.md5}  ({data.words})")
         for name, table in locked.tables.items():
             say(f"table  {name} ({table.kind})")
         say(f"lock   {lock_path(file)}")

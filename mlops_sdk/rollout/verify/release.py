@@ -45,7 +45,7 @@ def _catch_up(session: Session, binding: Binding, at_most: int, left_s: Callable
 
 
 def _commands(session: Session, lock: Lock, left_s: Callable[[], float]) -> list[Check]:
-    code = release_code(session.project, lock.code.commit, session.report)
+    code = release_code(session.project, lock.code.commit, session.report, data=lock.data)
     layers = ("environment", f"release-{short(lock.digest)}")
     # Of the operator's shell nothing may win over the files here: the command is the release's.
     variables = env_file.load_layers(session.folder, *layers, environ={})

@@ -17,12 +17,21 @@ from mlops_sdk.ledger.entries import KINDS
 from mlops_sdk.ledger.lease import Held, Holder
 from mlops_sdk.messaging import DeadLetter
 from mlops_sdk.registry.webhook_client import Webhook
-from mlops_sdk.release.diff import CodeChange, Diff, EntryChange, ModelChange, ParameterChange, TableChange
+from mlops_sdk.release.diff import (
+    CodeChange,
+    DataChange,
+    Diff,
+    EntryChange,
+    ModelChange,
+    ParameterChange,
+    TableChange,
+)
 from mlops_sdk.release.event_rules import EventRules
 from mlops_sdk.release.lock import LockedModel
 from mlops_sdk.release.lock_file import write_lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout import ask, compare
+from mlops_sdk.rollout.data_versions import DataStatus
 from mlops_sdk.rollout.events.make import Made
 from mlops_sdk.rollout.events.poll import Polled
 from mlops_sdk.rollout.events.react import Reaction
@@ -70,6 +79,10 @@ def test_the_fields_of_models_in_sql_are_documented() -> None:
     assert set(names([Result("a", "model", "success", 1, 0.1, "").document()])) == documented("## sql run")
     drawn = Lineage((Node("a", "model", "a.sql"),), (("a", "b"),)).document()
     assert set(names(drawn, into=("nodes", "edges"))) == documented("## sql lineage")
+
+
+def test_the_fields_of_the_status_of_data_are_documented() -> None:
+    assert {f"[].{field.name}" for field in fields(DataStatus)} == documented("## data status")
 
 
 def test_the_fields_of_a_comparison_are_documented(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -127,6 +140,7 @@ def test_the_fields_of_a_plan_and_its_diff_are_documented() -> None:
         tables=(TableChange("users", "changed", "forked", ("columns",)),),
         parameters=(ParameterChange("k", "changed", 1, 2),),
         entries=(EntryChange("service", None, "a:b"),),
+        data=(DataChange("d.csv", "added", None, "0" * 32),),
     )
     plan = plan_data(Plan(Intent.DEPLOY, "local", "v0.0.1", DIGEST, "", 0, diff, ()))
 
@@ -136,7 +150,9 @@ def test_the_fields_of_a_plan_and_its_diff_are_documented() -> None:
         for field in fields(kind)
     }
     assert (set(plan) - {"commits", "metrics"}) | inner == documented("## plan")
-    found = {field for part in ("tables", "parameters", "entries") for field in _list_fields(plan, part)}
+    found = {
+        field for part in ("tables", "parameters", "entries", "data") for field in _list_fields(plan, part)
+    }
     found |= {f"models[].{field.name}" for field in fields(ModelChange)}
     found |= {"code", *(f"code.{field.name}" for field in fields(CodeChange))}
     assert found == documented("### diff")

@@ -19,6 +19,8 @@ from mlops_sdk.cli.app import app
 from mlops_sdk.release.attestation import Attestation
 from mlops_sdk.release.diff import CodeChange, Diff, EntryChange, ModelChange, ParameterChange, TableChange
 from mlops_sdk.release.project import Project
+from mlops_sdk.release.versioned_data import LockedData
+from mlops_sdk.rollout.data_versions import DataStatus
 from mlops_sdk.rollout.events.make import Made
 from mlops_sdk.rollout.events.poll import Polled
 from mlops_sdk.rollout.events.react import Reaction
@@ -419,6 +421,11 @@ DOCTOR = [
     {"check": "ledger: hash chain", "ok": True, "detail": "12 entries", "remedy": ""},
     {"check": "router", "ok": False, "detail": "it leads to v0.0.1", "remedy": "`mlops up local`"},
 ]
+DATA = LockedData(md5="1" * 32, size=21)
+DATA_STATUS = [
+    DataStatus("d.csv", DATA.md5, 21, 1, committed=True, here=True, cached=True, pushed=False),
+    DataStatus("posters", "2" * 32 + ".dir", 4_000, 12, False, False, False, None, "it does not answer"),
+]
 REACT = {"rollout.events.react:react": says(Reaction(MADE, "d" * 40, OUTCOME))}
 
 RESULTS = [
@@ -477,6 +484,10 @@ CASES = {
         Case("lease break local -m gone", {"rollout.session:open_session": _session}),
         Case("ledger verify local", {"rollout.audit:verify_ledger": says(VERIFIED)}),
         Case("ledger attest local", {"rollout.attest:attest": says(ATTESTATION)}),
+        Case("data add d.csv", {"rollout.data_versions:add": says({"d.csv": DATA})}),
+        Case("data push d.csv", {"rollout.data_versions:push": says(({"d.csv": DATA}, 3))}),
+        Case("data pull d.csv", {"rollout.data_versions:pull": says(({"d.csv": DATA}, 0))}),
+        Case("data status d.csv", {"rollout.data_versions:status": says(DATA_STATUS)}),
         Case("messages dead list local", {"rollout.messages:dead_letters": says(DEAD_LETTERS)}),
         Case("messages dead replay local 7", {"rollout.messages:replay": says(REPLAYED)}),
         Case("sql run rfm/dbt --run-date 1998-03-31", {"workload.sql_try:try_models": says(RESULTS)}),

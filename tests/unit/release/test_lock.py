@@ -13,12 +13,14 @@ from mlops_sdk.errors import InputError, NotFoundError
 from mlops_sdk.release.lock import Lock, LockedModel, Smoke
 from mlops_sdk.release.lock_file import lock_path, lock_text, read_lock, write_lock
 from mlops_sdk.release.tables import BuilderSpec, ColumnSpec, IndexColumn, IndexSpec, SourceSpec, TableSpec
+from mlops_sdk.release.versioned_data import LockedData
 from mlops_sdk.release.yaml_reader import read_document
 from mlops_sdk.release.yaml_writer import to_yaml
 from tests.support.locks import make_lock
 from tests.unit.release.test_digest import JSON
 
 DIGEST = "sha256:" + "1" * 64
+DATA = LockedData(md5="0" * 32, size=1)
 CONTENT = TableSpec(
     name="content",
     kind="derived",
@@ -76,7 +78,14 @@ def test_the_digest_of_a_lock_never_changes_with_the_sdk() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"release": "v0.0.2"}, {"parameters": {"b": 2}}, {"service": "a:b"}, {"manifest": DIGEST}, {"app": "x"}],
+    [
+        {"release": "v0.0.2"},
+        {"parameters": {"b": 2}},
+        {"service": "a:b"},
+        {"manifest": DIGEST},
+        {"app": "x"},
+        {"data": {"d": DATA}},
+    ],
 )
 def test_everything_in_the_lock_is_in_the_digest(change: dict[str, Any]) -> None:
     assert make_lock(**change).digest != make_lock().digest

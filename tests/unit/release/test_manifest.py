@@ -53,6 +53,11 @@ def test_models_state_service_and_parameters_may_be_absent(tmp_path: Path) -> No
     assert (manifest.models, manifest.state, manifest.service, manifest.parameters) == ({}, None, None, {})
 
 
+def test_paths_of_data_are_read(tmp_path: Path) -> None:
+    manifest = read(tmp_path, MINIMAL + "data: [data/ratings.csv, data/.hidden, images.2026]\n")
+    assert manifest.data == ("data/ratings.csv", "data/.hidden", "images.2026")
+
+
 def test_gates_and_steps_of_traffic_are_read(tmp_path: Path) -> None:
     manifest = read(
         tmp_path,
@@ -169,6 +174,13 @@ def test_a_fault_is_printed_as_file_line_key_fault_and_remedy(tmp_path: Path) ->
         (MINIMAL + "shift: {steps: [5], each: {}}\n", 4, "shift.each", "write one of them"),
         (MINIMAL + "shift: {steps: [5], each: {seconds: 1, requests: 1}}\n", 4, "shift.each", "one of them"),
         (MINIMAL + "shift: {steps: [5]}\n", 4, "shift.each", "missing; write how long a step takes"),
+        (MINIMAL + "data: data/x.csv\n", 4, "data", "is text, not a list; write files and folders"),
+        (MINIMAL + "data:\n", 4, "data", "empty; write files and folders under DVC"),
+        (MINIMAL + "data:\n  - a\n  - ../b\n", 6, "data[1]", "wrong form; write files and folders"),
+        (MINIMAL + "data: [/etc/passwd]\n", 4, "data[0]", "wrong form"),
+        (MINIMAL + "data: [a, 5]\n", 4, "data[1]", "not text"),
+        (MINIMAL + "data: [a, a]\n", 4, "data", "a path stands twice"),
+        (MINIMAL + "data: [a/x.csv.dvc]\n", 4, "data", "name the data itself, a/x.csv;"),
         (MINIMAL + "images: {}\n", 4, "images", "reserved, not supported by this version"),
         (MINIMAL + "images:\n", 4, "images", "reserved, not supported by this version"),
         (MINIMAL + "parameters: {x: .nan}\n", 4, "parameters.x", "no number"),

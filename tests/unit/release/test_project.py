@@ -96,3 +96,12 @@ def test_which_changes_make_a_release_by_themselves_is_a_fact_of_the_project(tmp
 def test_wrong_rules_for_events_are_answered_with_right_ones(tmp_path: Path, events: str) -> None:
     with pytest.raises(InputError, match="is any new version"):
         load_project(write(tmp_path, f'app = "a"\nevents = {events}\n'))
+
+
+def test_development_is_the_first_environment_or_what_is_named(tmp_path: Path) -> None:
+    project = load_project(write(tmp_path, 'app = "x"\nenvironments = ["local", "prd"]\n'))
+    assert [project.is_development(name) for name in project.environments] == [True, False]
+    nowhere = load_project(write(tmp_path, 'app = "x"\nenvironments = ["prd"]\ndevelopment = []\n'))
+    assert not nowhere.is_development("prd")
+    with pytest.raises(InputError, match="development: 'lab' is not in environments"):
+        load_project(write(tmp_path, 'app = "x"\nenvironments = ["prd"]\ndevelopment = ["lab"]\n'))

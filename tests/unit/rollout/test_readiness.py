@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mlops_sdk.rollout.readiness import ModelFacts, ReleaseFacts, judge
+from mlops_sdk.rollout.readiness import DataFacts, ModelFacts, ReleaseFacts, judge
 
 DIGEST = "sha256:" + "a" * 64
 MODEL = ModelFacts("ranker", "movie-ranker", 3, cached=True)
@@ -32,6 +32,11 @@ def test_a_release_that_lacks_nothing_is_ready() -> None:
             "model ranker (movie-ranker 3) is not in the cache, and MLflow has no such version",
             "bring that version back",
         ),
+        (
+            {"data": (DataFacts("d.csv", here=False, problem="neither cache nor remote has it whole"),)},
+            "data d.csv is not in the release's checkout, and neither cache nor remote has it",
+            "`mlops data push d.csv`",
+        ),
         ({"secrets": "its role cannot log in"}, "its role cannot log in", "mlops up prd"),
     ],
 )
@@ -52,6 +57,7 @@ def test_a_release_that_lacks_something_is_not_ready_and_says_what_to_do(
         ({"stale_forks": ("users",)}, "forked table users is copied anew"),
         ({"has_packages": False}, "its dependency environment is made"),
         ({"models": (replace(MODEL, cached=False),)}, "model ranker is downloaded"),
+        ({"data": (DataFacts("d.csv", here=False),)}, "data d.csv is pulled"),
         ({"service": "down"}, "its service is started"),
     ],
 )

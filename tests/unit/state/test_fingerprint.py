@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mlops_sdk.errors import InputError
 from mlops_sdk.release.lock import Lock, LockedModel
 from mlops_sdk.release.tables import BuilderSpec, ColumnSpec, IndexColumn, IndexSpec, SourceSpec, TableSpec
+from mlops_sdk.release.versioned_data import LockedData
 from mlops_sdk.state.closure import builder_spec
 from mlops_sdk.state.compare import differences, leaves
 from mlops_sdk.state.fingerprint import explain, fingerprints, physical_name
@@ -78,6 +79,16 @@ def test_what_a_table_does_not_depend_on_changes_nothing(other: Lock) -> None:
 )
 def test_each_input_changes_the_fingerprint(other: Lock, watermarks: dict[str, str]) -> None:
     assert fingerprints(other, watermarks)["content"] != FIRST
+
+
+def test_data_is_in_the_fingerprint_of_the_tables_that_are_built_from_it_by_its_hash() -> None:
+    old, new = ({"d.csv": LockedData(md5=digit * 32, size=1)} for digit in "01")
+    of_data = table(data=("d.csv",))
+    assert fingerprints(lock(data=old), WATERMARKS)["content"] == FIRST
+    before = fingerprints(lock(of_data, data=old), WATERMARKS)["content"]
+    assert before not in (FIRST, fingerprints(lock(of_data, data=new), WATERMARKS)["content"])
+    with pytest.raises(InputError, match=r"built from data d.csv, which the manifest has not"):
+        fingerprints(lock(of_data), WATERMARKS)
 
 
 def test_another_pgvector_is_another_table() -> None:

@@ -57,6 +57,8 @@ def _rows(diff: Diff) -> Iterator[Row]:
         yield Row("table", table.name, table.kind, old, new, ", ".join(table.because))
     for parameter in diff.parameters:
         yield Row("parameter", parameter.name, parameter.kind, _value(parameter.old), _value(parameter.new))
+    for data in diff.data:
+        yield Row("data", data.path, data.kind, data.old_md5 or "", data.new_md5 or "")
     for entry in diff.entries:
         change = "changed" if entry.old and entry.new else "added" if entry.new else "removed"
         yield Row("entry", entry.what, change, entry.old or "", entry.new or "")

@@ -1,0 +1,128 @@
+"""Twenty adapters that share a conversation, on the real Postgres and the real registry: live, changed, taken back."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from starlette.testclient import TestClient
+
+from mlops_sdk.registry.client import Registry
+from mlops_sdk.release.lock import LockedModel
+from mlops_sdk.release.lock_file import read_lock, write_lock
+from mlops_sdk.runtime.passwords import derive
+from mlops_sdk.runtime.settings import ModelPin, ServiceSettings
+from pipelines.conversation.service import NOBODY, create_app
+from pipelines.conversation.skills import SKILLS
+from pipelines.conversation.tables import STATE
+from pipelines.conversation.training import ensure_adapters
+from tests.support.environment import MASTER_KEY, Environment
+from tests.support.mlflow_server import MlflowServer
+from tests.support.releases import Releases
+
+ROOT = Path(__file__).parents[2]
+Models = dict[str, LockedModel]
+
+
+@pytest.fixture(scope="module")
+def adapters(mlflow_server: MlflowServer) -> tuple[Models, Models]:
+    """Those of the low season, and the same with breakfast of the high season."""
+    low = ensure_adapters(mlflow_server.uri, "low")
+    assert ensure_adapters(mlflow_server.uri, "low") == low
+    breakfast = [skill for skill in SKILLS if skill.key == "breakfast"]
+    high = {**low, **ensure_adapters(mlflow_server.uri, "high", breakfast)}
+    registry, cache = Registry(mlflow_server.uri), mlflow_server.folder / "cache"
+
+    def locked(versions: dict[str, int]) -> Models:
+        names = {skill.key: skill.model for skill in SKILLS}
+        return {
+            key: LockedModel(
+                name=names[key], version=number, digest=registry.fetch(names[key], number, cache).digest
+            )
+            for key, number in versions.items()
+        }
+
+    return locked(low), locked(high)
+
+
+@pytest.fixture
+def releases(environment: Environment, adapters: tuple[Models, Models]) -> Releases:
+    """v0.0.1 is live with the adapters of the low season; v0.0.2 is prepared, with another one for breakfast."""
+    found = Releases(environment, ROOT)
+    for tag, models in zip(("v0.0.1", "v0.0.2"), adapters, strict=True):
+        found.lock(tag, STATE, models=models)
+    found.deploy("v0.0.1")
+    found.prepare("v0.0.2")
+    return found
+
+
+@contextmanager
+def service(releases: Releases, tag: str, mlflow: MlflowServer) -> Iterator[TestClient]:
+    """The release's service with its own role, models and pg_schema; ready."""
+    lock, binding = releases.locks[tag], releases.bind(tag)
+    info = psycopg.conninfo.conninfo_to_dict(releases.conninfo.get_secret_value())
+    settings = ServiceSettings(
+        environment="local",
+        kind="local",
+        app=lock.app,
+        project_root=ROOT,
+        mlflow_tracking_uri=mlflow.uri,
+        prefect_api_url="http://127.0.0.1:9/api",
+        database_host=str(info["host"]),
+        database_port=int(str(info["port"])),
+        database_name=str(info["dbname"]),
+        source_url=releases.environment.admin,
+        router_url="http://127.0.0.1:9",
+        model_cache=mlflow.folder / "cache",
+        release=tag,
+        release_digest=lock.digest,
+        commit=lock.code.commit,
+        database_user=binding.role,
+        database_password=derive(MASTER_KEY, binding.role),
+        models={k: ModelPin(name=m.name, version=m.version, digest=m.digest) for k, m in lock.models.items()},
+        parameters={},
+        pg_schema=binding.pg_schema,
+        service_port=binding.service_port,
+    )
+    with TestClient(create_app(settings)) as client:
+        while client.get("/readyz").status_code != 200:
+            pass  # its models are being loaded
+        yield client
+
+
+def say(client: TestClient, text: str) -> tuple[Any, ...]:
+    answer = client.post("/say", json={"conversation_id": "ann", "text": text})
+    assert answer.status_code == 201, answer.text
+    return tuple(answer.json()[key] for key in ("turn", "adapter", "answer"))
+
+
+def test_a_lock_holds_twenty_models_and_reads_back(releases: Releases, tmp_path: Path) -> None:
+    one, two = releases.locks["v0.0.1"], releases.locks["v0.0.2"]
+    assert len(one.models) == len({model.digest for model in one.models.values()}) == 20
+    assert [key for key in one.models if one.models[key] != two.models[key]] == ["breakfast"]
+    write_lock(tmp_path / "v0.0.1.lock.yaml", one)
+    assert read_lock(tmp_path / "v0.0.1.lock.yaml") == one
+
+
+def test_adapters_share_a_conversation_and_a_rollback_takes_the_adapters_back_and_keeps_what_was_said(
+    releases: Releases, mlflow_server: MlflowServer
+) -> None:
+    with service(releases, "v0.0.1", mlflow_server) as one, service(releases, "v0.0.2", mlflow_server) as two:
+        assert say(one, "Hello") == (1, None, NOBODY)
+        assert say(one, "Where is the pool?") == (2, "pool", "Pool: on the roof.")
+        assert say(one, "And until when?") == (3, "pool", "Pool: 7 to 21.")
+        assert say(one, "How much is the breakfast?") == (4, "breakfast", "Breakfast: 14 euros.")
+
+        releases.make_live("v0.0.2")
+        assert say(two, "Is it expensive?") == (5, "breakfast", "Breakfast: 21 euros.")
+        assert say(two, "Which floor is the gym on?") == (6, "gym", "Gym: floor 2.")
+
+        releases.make_live("v0.0.1", rollback_of=releases.locks["v0.0.2"].digest)
+        assert say(one, "And until when is it?") == (7, "gym", "Gym: 6 to 23.")
+        assert say(one, "What does breakfast cost?") == (8, "breakfast", "Breakfast: 14 euros.")
+        turns = one.get("/conversation", params={"conversation_id": "ann"}).json()["turns"]
+        assert [turn["turn"] for turn in turns] == list(range(1, 9))
+        assert [turn["release"] for turn in turns] == ["v0.0.1"] * 4 + ["v0.0.2"] * 2 + ["v0.0.1"] * 2
+        assert one.post("/say", json={"conversation_id": "", "text": 5}).status_code == 422

@@ -8,7 +8,7 @@ GET /healthcheck                                   200 when the table of runs ca
 import hmac
 import logging
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from mlops_sdk.errors import AuthError, InputError, MlopsError, NotFoundError, UnreachableError
 from mlops_sdk.messaging.messenger import Messenger
 from mlops_sdk.workload.ask import MessengerAsk
+from mlops_sdk.workload.days import today_utc
 from mlops_sdk.workload.jobs import Jobs, checked_date
 from mlops_sdk.workload.runs import Runs
 
@@ -30,11 +31,6 @@ _STATUS: tuple[tuple[type[MlopsError], int], ...] = (
     (UnreachableError, 503),
 )
 _log = logging.getLogger(__name__)
-
-
-def today_utc() -> date:
-    """The day that it is in UTC."""
-    return datetime.now(UTC).date()
 
 
 def create_invoker(
@@ -132,4 +128,4 @@ async def _wrong(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": faults}, 422)
 
 
-__all__ = ["create_invoker", "today_utc"]
+__all__ = ["create_invoker"]

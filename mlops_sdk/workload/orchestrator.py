@@ -9,7 +9,7 @@ It must not import Prefect: a flow is thin, and what it does can be called witho
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 
 from pydantic import SecretStr
 
@@ -22,7 +22,7 @@ from mlops_sdk.workload.alert import Alert
 from mlops_sdk.workload.ask import Ask, InvokerAsk, MessengerAsk
 from mlops_sdk.workload.confirm import confirm
 from mlops_sdk.workload.consume import load_jobs
-from mlops_sdk.workload.invoker import today_utc
+from mlops_sdk.workload.days import today_utc
 from mlops_sdk.workload.jobs import QUEUE, Jobs
 from mlops_sdk.workload.orchestrate import PATIENCE_S, Orchestration, Outcome
 from mlops_sdk.workload.runs import Runs
@@ -137,21 +137,6 @@ def orchestrator(
     finally:
         gate.close()
         transport.close()
-
-
-def last_days(count: int = 1, *, today: date | None = None) -> list[date]:
-    """The `count` days before today (UTC), oldest first: a date that a killed run left is asked for again."""
-    end = today or today_utc()
-    return [end - timedelta(days=back) for back in range(count, 0, -1)]
-
-
-def days_between(first: date, last: date) -> list[date]:
-    """Every day from `first` to `last`. Raises InputError when the last comes before the first."""
-    if last < first:
-        raise InputError(
-            f"{last} is before {first}", where="last", remedy="name the first date, then the last"
-        )
-    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
 def _invoker(url: str, token: SecretStr | None) -> InvokerAsk:

@@ -40,6 +40,7 @@ class Workload:
 
     def request(self, job: Job, day: date) -> Asked:
         """One run a date."""
+        del job
         known = self.asked.get(day)
         run = self.asked.setdefault(day, uuid4())
         self.order.append(day)

@@ -43,6 +43,14 @@ def http_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def webhook_url(text: str) -> str:
+    """The address of a webhook, which may carry a token. Raises InputError."""
+    parts = _split(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputError("is no address such as https://chat.example/hooks/TOKEN")
+    return text
+
+
 def prefect_url(text: str) -> str:
     """The address of Prefect's API; `/api` is added where the server's own is given. Raises InputError."""
     url = http_url(text)

@@ -105,6 +105,16 @@ def service_name(section: ReleaseSection) -> str:
     return programs.service_name(section.digest)
 
 
+def jobs_name(section: ReleaseSection) -> str:
+    """Name of the supervised program of a release's job consumer."""
+    return programs.jobs_name(section.digest)
+
+
+def flow_name(section: ReleaseSection, flow: str) -> str:
+    """Resource name of a release's flow."""
+    return f"{release_name(section)}-flow-{flow}"
+
+
 def env_file(folder: Path, name: str) -> Path:
     """A `.env` file of the environment."""
     return folder / "env" / f"{name}.env"

@@ -12,13 +12,13 @@ from pydantic import Field, ValidationError
 
 from infra import kubeconfig, naming
 from infra.cluster import GcpSettings, KubernetesSettings
-from infra.given import Given, PostgresServer, http_url, postgres_server, prefect_url
+from infra.given import Given, PostgresServer, http_url, postgres_server, prefect_url, webhook_url
 from mlops_sdk.errors import InputError
 from mlops_sdk.release.project import Project, load_project
 from mlops_sdk.release.value import Value
 from mlops_sdk.stack import config as stack_config
 from mlops_sdk.stack import kinds
-from mlops_sdk.stack.config import POSTGRES_URL, ReleaseSection
+from mlops_sdk.stack.config import ALERT_WEBHOOK, POSTGRES_URL, ReleaseSection
 from mlops_sdk.stack.kinds import GcpConfig, KubernetesConfig
 
 T = TypeVar("T")
@@ -48,6 +48,7 @@ class Settings:
     releases: tuple[ReleaseSection, ...]
     live: str | None
     given: Given = field(default_factory=Given)
+    alert_webhook: pulumi.Output[str] | None = None
 
     @property
     def folder(self) -> Path:
@@ -142,7 +143,9 @@ def read_settings() -> Settings | KubernetesSettings | GcpSettings:
     )
     if kind == "local":
         ports = _ports(config.get_object("ports"))
-        return Settings(project, environment, "local", ports, master_key, releases, live, given)
+        return Settings(
+            project, environment, "local", ports, master_key, releases, live, given, _alert_webhook(config)
+        )
     if kind == "kubernetes":
         written = _written(config, KubernetesConfig)
         _require_database(written, given)
@@ -209,6 +212,16 @@ def _postgres(config: pulumi.Config) -> PostgresServer | None:
             POSTGRES_URL, "has a password and is no secret; `pulumi config set --secret` writes it encrypted"
         )
     return found
+
+
+def _alert_webhook(config: pulumi.Config) -> pulumi.Output[str] | None:
+    if _url(config, ALERT_WEBHOOK, webhook_url) is None:
+        return None
+    if not pulumi.runtime.is_config_secret(config.full_key(ALERT_WEBHOOK)):
+        raise _fault(
+            ALERT_WEBHOOK, "may carry a token and is no secret; set it with `pulumi config set --secret`"
+        )
+    return config.require_secret(ALERT_WEBHOOK)
 
 
 def _url(config: pulumi.Config, key: str, parse: Callable[[str], T]) -> T | None:

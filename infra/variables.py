@@ -101,6 +101,7 @@ def release(platform: Platform, section: ReleaseSection, key: SecretStr) -> Vari
         service=section.service,
         service_port=platform.service_port(section),
         state=section.state,
+        jobs=section.jobs,
         models={name: ModelPin.from_document(pin) for name, pin in section.models.items()},
         parameters=section.parameters,
     )

@@ -19,9 +19,13 @@ class EnvironmentFiles(pulumi.ComponentResource):
         self.environment = EnvFile(
             "environment",
             file="environment",
-            values=variables.by_key(
-                lambda key: variables.environment(settings, key).variables(), settings.master_key
-            ),
+            values={
+                **variables.by_key(
+                    lambda key: variables.environment(settings, key).variables(), settings.master_key
+                ),
+                # A person's, not derived from the master key as all other secrets are.
+                **({"MLOPS_ALERT_WEBHOOK": settings.alert_webhook} if settings.alert_webhook else {}),
+            },
             opts=inside,
         )
         self.operator = EnvFile(

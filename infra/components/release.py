@@ -1,13 +1,16 @@
-"""One release in the environment: its pg_schema, its variables, its service. All named by its digest."""
+"""One release in the environment: its pg_schema, its variables, service, jobs and flows. All named by its digest."""
+
+from collections.abc import Iterator
 
 import pulumi
 
 from infra import naming, variables
 from infra.components.environment_files import EnvironmentFiles
+from infra.components.orchestrator import Orchestrator
 from infra.settings import Settings
+from mlops_sdk.platform.program import Program
 from mlops_sdk.provider import programs
-from mlops_sdk.provider.resources import EnvFile, Process, ReleaseState
-from mlops_sdk.release.digest import short
+from mlops_sdk.provider.resources import EnvFile, Flow, Process, ReleaseState
 from mlops_sdk.stack.config import ReleaseSection
 
 
@@ -19,6 +22,7 @@ class Release(pulumi.ComponentResource):
         settings: Settings,
         section: ReleaseSection,
         files: EnvironmentFiles,
+        orchestrator: Orchestrator,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         name = naming.release_name(section)
@@ -33,7 +37,7 @@ class Release(pulumi.ComponentResource):
             password=settings.master_key.apply(lambda key: variables.password(key, section.role)),
             opts=inside,
         )
-        layer = f"release-{short(section.digest)}"
+        layer = naming.layer_name(section)
         file = EnvFile(
             f"{name}-env",
             file=layer,
@@ -42,20 +46,51 @@ class Release(pulumi.ComponentResource):
             ),
             opts=inside,
         )
-        if section.service is not None:
-            Process(
-                naming.service_name(section),
-                program=programs.service(
-                    name=naming.service_name(section),
-                    python=naming.python(settings.project, section),
-                    checkout=naming.checkout(settings.project, section),
-                    port=section.service_port,
-                    env_files=(
-                        naming.env_file(settings.folder, "environment"),
-                        naming.env_file(settings.folder, layer),
-                    ),
-                ),
-                triggers=[files.environment.digest, file.digest],
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[state]),
+        triggers = [files.environment.digest, file.digest]
+        after = pulumi.ResourceOptions(parent=self, depends_on=[state])
+        for program in _programs(settings, section):
+            Process(program.name, program=program, triggers=triggers, opts=after)
+        for flow, spec in section.flows.items():
+            Flow(
+                naming.flow_name(section, flow),
+                flow=flow,
+                deployment=_deployment(settings, section),
+                spec=spec,
+                pool=settings.work_pool,
+                api_url=settings.prefect_api_url,
+                checkout=naming.checkout(settings.project, section),
+                python=naming.python(settings.project, section),
+                layer=layer,
+                release=section.release,
+                digest=section.digest,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[state, file, orchestrator]),
             )
         self.register_outputs({})
+
+
+def _programs(settings: Settings, section: ReleaseSection) -> Iterator[Program]:
+    """The release's own processes, in its own code, with both layers of variables. Pure."""
+    python, checkout = naming.python(settings.project, section), naming.checkout(settings.project, section)
+    layers = ("environment", naming.layer_name(section))
+    env_files = tuple(naming.env_file(settings.folder, layer) for layer in layers)
+    if section.service is not None:
+        yield programs.service(
+            name=naming.service_name(section),
+            python=python,
+            checkout=checkout,
+            port=section.service_port,
+            env_files=env_files,
+        )
+    if section.jobs is not None:
+        yield programs.job_consumer(
+            name=naming.jobs_name(section),
+            python=python,
+            checkout=checkout,
+            jobs=section.jobs,
+            env_files=env_files,
+        )
+
+
+def _deployment(settings: Settings, section: ReleaseSection) -> str:
+    """The name of a flow's deployment in Prefect; on a server that others use too, it has the pool's name in it."""
+    return f"{f'{settings.pool_variable}-' if settings.pool_variable else ''}{section.release}"

@@ -27,7 +27,8 @@ def assemble(settings: Settings) -> None:
     router = Router("router", settings)
     events = Queue("events", queue=naming.EVENTS_QUEUE, opts=_after(files))
     releases = [
-        Release(settings, section, files, _after(files, *registries)) for section in settings.releases
+        Release(settings, section, files, orchestrator, _after(files, *registries, events))
+        for section in settings.releases
     ]
     live = settings.live_release
     Live(

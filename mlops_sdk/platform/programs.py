@@ -28,6 +28,11 @@ def service_name(digest: str) -> str:
     return f"service-{short(digest)}"
 
 
+def jobs_name(digest: str) -> str:
+    """Name of the program of the job consumer of the release with that digest."""
+    return f"jobs-{short(digest)}"
+
+
 @dataclass(frozen=True)
 class Place:
     """Where programs run: the platform's own code, the environment's folder, the Python with its packages."""
@@ -167,4 +172,28 @@ def service(*, name: str, python: Path, checkout: Path, port: int, env_files: tu
         stop_timeout_s=30.0,
         readiness=Readiness.http(port, "/readyz"),
         start_timeout_s=90.0,
+    )
+
+
+def job_consumer(
+    *,
+    name: str,
+    python: Path,
+    checkout: Path,
+    jobs: str,
+    env_files: tuple[Path, ...],
+    stop_timeout_s: float = 30.0,
+) -> Program:
+    """What runs the jobs of a release, `jobs` being `package.module:JOBS`; the rest as in `service`.
+
+    It follows the pointer by itself. Asked to stop it ends after the job in hand; one that takes longer than
+    `stop_timeout_s` is killed, and the job is done again by the next consumer.
+    """
+    return Program(
+        name=name,
+        command=(str(python), "-P", "-m", "mlops_sdk.workload.consume", jobs),
+        directory=checkout,
+        env_files=env_files,
+        environment={"PYTHONPATH": str(checkout), "PYTHONUNBUFFERED": "1"},
+        stop_timeout_s=stop_timeout_s,
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlops_sdk.platform.reach import Reach
     from mlops_sdk.provider.handler import Environment
     from mlops_sdk.traffic.port import TrafficPort
+    from mlops_sdk.traffic.schedules import Schedules
 
 
 def config_document(env: "Environment") -> Any:
@@ -59,6 +60,16 @@ def open_reach(env: "Environment") -> "Reach | None":
         return None  # before the first update, or while its own Postgres is down
     atexit.register(stack.close)
     return found
+
+
+def schedules_of(env: "Environment") -> "Schedules | None":
+    """The schedules of the environment's releases; None on a cluster, where flows are not made deployments yet."""
+    if is_on_cluster(env):
+        return None
+    from mlops_sdk.traffic.schedules import WORK_POOL, PrefectSchedules
+
+    settings = env.settings()
+    return PrefectSchedules(settings.prefect_api_url, settings.work_pool or WORK_POOL)
 
 
 def traffic_of(env: "Environment") -> "TrafficPort":

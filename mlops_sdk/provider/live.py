@@ -8,7 +8,13 @@ function that `mlops deploy` calls, which finds the pointer there already after 
 import getpass
 from collections.abc import Sequence
 
-from mlops_sdk.provider.clusters import config_document, is_on_cluster, services_of, traffic_of
+from mlops_sdk.provider.clusters import (
+    config_document,
+    is_on_cluster,
+    schedules_of,
+    services_of,
+    traffic_of,
+)
 from mlops_sdk.provider.guard import can_be_asked, lease_token, refuse_if_moved
 from mlops_sdk.provider.handler import Environment, Handler
 from mlops_sdk.provider.values import Plain
@@ -62,6 +68,7 @@ class LiveHandler(Handler):
             environment=env.name,
             target=str(inputs["digest"]),
             traffic=traffic_of(env),
+            schedules=schedules_of(env),
             lease=lease_token(env),
             actor=getpass.getuser(),
             reason="pulumi up: stack config names this release live",

@@ -5,6 +5,8 @@ from mlops_sdk.platform.postgres import SUPERUSER
 from mlops_sdk.platform.programs import (
     Place,
     agent,
+    job_consumer,
+    jobs_name,
     mlflow,
     postgres,
     prefect_server,
@@ -19,6 +21,8 @@ __all__ = [
     "SUPERUSER",
     "Place",
     "agent",
+    "job_consumer",
+    "jobs_name",
     "mlflow",
     "postgres",
     "prefect_server",

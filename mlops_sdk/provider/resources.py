@@ -11,6 +11,7 @@ from typing import Any
 import pulumi
 
 from mlops_sdk.platform.program import Program
+from mlops_sdk.release.flows import FlowSpec
 
 Text = pulumi.Input[str]
 
@@ -127,6 +128,47 @@ class WorkPool(pulumi.CustomResource):
             "envFolder": str(env_folder),
         }
         super().__init__("mlops:index:WorkPool", name, properties, opts)
+
+
+class Flow(pulumi.CustomResource):
+    """A flow of a release as a deployment of the work pool, made paused: its state follows the pointer.
+
+    `entrypoint` is `path/to/file.py:function` in `checkout`; `layer` names the `.env` file read after the
+    environment's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        flow: str,
+        deployment: str,
+        spec: FlowSpec,
+        pool: str,
+        api_url: str,
+        checkout: Path,
+        python: Path,
+        layer: str,
+        release: str,
+        digest: str,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        properties: dict[str, Any] = {
+            "flow": flow,
+            "deployment": deployment,
+            "pool": pool,
+            "apiUrl": api_url,
+            "entrypoint": spec.run,
+            "checkout": str(checkout),
+            "python": str(python),
+            "layer": layer,
+            "release": release,
+            "digest": digest,
+            "parameters": dict(spec.parameters),
+        }
+        if spec.schedule is not None:
+            properties |= {"schedule": spec.schedule, "timezone": spec.timezone}
+        super().__init__("mlops:index:Flow", name, properties, opts)
 
 
 class Route(pulumi.CustomResource):

@@ -35,6 +35,7 @@ HANDLERS = {
     "mlops:index:Database": "database:DatabaseHandler",
     "mlops:index:Queue": "queue:QueueHandler",
     "mlops:index:WorkPool": "work_pool:WorkPoolHandler",
+    "mlops:index:Flow": "flow:FlowHandler",
     "mlops:index:Route": "route:RouteHandler",
     "mlops:index:ReleaseState": "release_state:ReleaseStateHandler",
     "mlops:index:Live": "live:LiveHandler",

@@ -6,16 +6,13 @@ secret is ever stored in Prefect. A deployment chooses by job variables: `layer`
 """
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlops_sdk.errors import MlopsError, UnreachableError
 from mlops_sdk.provider.handler import Environment, Handler
 from mlops_sdk.provider.values import Plain
 from mlops_sdk.release.digest import digest_of
-
-TIMEOUT_S = 10.0
+from mlops_sdk.traffic.prefect_api import call
 
 
 class WorkPoolHandler(Handler):
@@ -44,22 +41,21 @@ class WorkPoolHandler(Handler):
 
     def read(self, env: Environment, inputs: Plain) -> Plain | None:
         del env
-        status, pool = _call(inputs, "GET", f"work_pools/{inputs['pool']}", also=(404,))
+        status, pool = call(str(inputs["apiUrl"]), "GET", f"work_pools/{inputs['pool']}", also=(404,))
         return None if status == 404 else {"template": digest_of(pool["base_job_template"])}
 
     def delete(self, env: Environment, inputs: Plain) -> None:
         if env.leaving.is_set():
             return  # the server goes, its data stay
-        _call(inputs, "DELETE", f"work_pools/{inputs['pool']}", also=(404,))
+        call(str(inputs["apiUrl"]), "DELETE", f"work_pools/{inputs['pool']}", also=(404,))
 
 
 def put_pool(api_url: str, pool: str, kind: str, template: dict[str, Any]) -> None:
     """Make the pool of Prefect's type `kind`, or give it the template. Raises UnreachableError, MlopsError."""
-    inputs = {"apiUrl": api_url}
     body = {"name": pool, "type": kind, "base_job_template": template}
-    status, _ = _call(inputs, "POST", "work_pools/", body, also=(409,))
+    status, _ = call(api_url, "POST", "work_pools/", body, also=(409,))
     if status == 409:
-        _call(inputs, "PATCH", f"work_pools/{pool}", {"base_job_template": template})
+        call(api_url, "PATCH", f"work_pools/{pool}", {"base_job_template": template})
 
 
 def job_template(inputs: Plain) -> dict[str, Any]:
@@ -106,23 +102,3 @@ def _command(python: Path, env_folder: Path) -> str:
 
 def _text(description: str, default: str) -> dict[str, str]:
     return {"type": "string", "description": description, "default": default}
-
-
-def _call(
-    inputs: Plain, method: str, path: str, body: Any = None, *, also: Sequence[int] = ()
-) -> tuple[int, Any]:
-    """Status and JSON of an answer. Raises UnreachableError, or MlopsError for a status not in `also`."""
-    import httpx
-
-    url = f"{str(inputs['apiUrl']).rstrip('/')}/{path}"
-    try:
-        answer = httpx.request(method, url, json=body, timeout=TIMEOUT_S, trust_env=False)
-    except httpx.HTTPError as error:
-        raise UnreachableError(
-            f"Prefect did not answer ({type(error).__name__})",
-            where=inputs["apiUrl"],
-            remedy="`mlops up ENV` starts it; its log is in the environment's logs folder",
-        ) from error
-    if answer.is_error and answer.status_code not in also:
-        raise MlopsError(f"Prefect refused {method} {path}: {answer.status_code} {answer.text[:500]}")
-    return answer.status_code, answer.json() if answer.content else None

@@ -76,9 +76,12 @@ class DataChange:
 
 @dataclass(frozen=True)
 class EntryChange:
-    """Another entry point of service or state. None: the release has none."""
+    """Another entry point of service, state or jobs, or another flow. None: the release has none.
 
-    what: Literal["service", "state"]
+    `what` is `service`, `state`, `jobs` or `flow NAME`; a flow's text says when it runs, and with what.
+    """
+
+    what: str
     old: str | None
     new: str | None
 
@@ -157,13 +160,16 @@ def _parameters(old: Mapping[str, object], new: Mapping[str, object]) -> Iterato
 
 
 def _entries(old: Lock | None, new: Lock) -> Iterator[EntryChange]:
-    old_service = old.service if old else None
-    old_state = old.state.entry if old and old.state else None
-    new_state = new.state.entry if new.state else None
-    if old_service != new.service:
-        yield EntryChange("service", old_service, new.service)
-    if old_state != new_state:
-        yield EntryChange("state", old_state, new_state)
+    before, after = _entry_points(old) if old else {}, _entry_points(new)
+    for what in [*after, *(gone for gone in before if gone not in after)]:
+        if before.get(what) != after.get(what):
+            yield EntryChange(what, before.get(what), after.get(what))
+
+
+def _entry_points(lock: Lock) -> dict[str, str]:
+    found = {"service": lock.service, "state": lock.state.entry if lock.state else None, "jobs": lock.jobs}
+    flows = {f"flow {name}": flow.words() for name, flow in sorted(lock.flows.items())}
+    return {**{what: entry for what, entry in found.items() if entry is not None}, **flows}
 
 
 def _data(old: Mapping[str, LockedData], new: Mapping[str, LockedData]) -> Iterator[DataChange]:

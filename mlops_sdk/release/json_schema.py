@@ -16,11 +16,13 @@ def manifest_json_schema() -> dict[str, Any]:
     model = schema["$defs"]["ModelRef"]
     for name in ("version", "alias"):
         _without_null(model["properties"][name])
-    schema["properties"]["models"]["additionalProperties"] = False
+    for name in ("models", "flows"):
+        schema["properties"][name]["additionalProperties"] = False
     model["oneOf"] = [{"required": ["version"]}, {"required": ["alias"]}]
-    for name in ("state", "service"):
+    for name in ("state", "service", "jobs"):
         _without_null(schema["properties"][name])
     schema["properties"]["data"]["uniqueItems"] = True
+    _without_null(schema["$defs"]["FlowSpec"]["properties"]["schedule"])
     _reference(schema["properties"]["shift"])
     gates = schema["$defs"]["Gates"]["properties"]
     for name in ("catch_up", "error_rate", "latency", "prediction_drift"):

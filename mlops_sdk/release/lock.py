@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, StringConstraints, field_validator
 
 from mlops_sdk.release.digest import canonical_json
+from mlops_sdk.release.flows import FlowSpec
 from mlops_sdk.release.gates import Gates, ShiftSpec
 from mlops_sdk.release.tables import TableSpec
 from mlops_sdk.release.value import Value
@@ -74,6 +75,8 @@ class Lock(Value):
     images: dict[str, Digest] = Field(default_factory=dict)
     state: LockedState | None = None
     service: str | None = None
+    jobs: str | None = None
+    flows: dict[str, FlowSpec] = Field(default_factory=dict)
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
     data: dict[str, LockedData] = Field(default_factory=dict)  # by path, as `code.commit` has it
     verify: Gates = Field(default=Gates())

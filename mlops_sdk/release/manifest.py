@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from mlops_sdk.release.flows import FlowKey, FlowSpec
 from mlops_sdk.release.gates import Gates, ShiftSpec
 from mlops_sdk.release.value import Value
 from mlops_sdk.release.versioned_data import DataPaths
@@ -67,6 +68,13 @@ class Manifest(Value):
     )
     service: Entry | None = Field(
         default=None, description="what makes the service, package.module:attribute"
+    )
+    jobs: Entry | None = Field(
+        default=None, description="the jobs by date that its consumer runs, package.module:JOBS"
+    )
+    flows: dict[FlowKey, FlowSpec] = Field(
+        default_factory=dict,
+        description='the flows by their names, such as daily: {run: "pipelines/rfm/flow.py:daily"}',
     )
     parameters: dict[str, JsonValue] = Field(
         default_factory=dict, description="what service and builders are told, such as {candidates: 200}"

@@ -241,6 +241,8 @@ def _right(path: KeyPath) -> str:
     """What would be right at `path`, from the description of the field."""
     if len(path) == 2 and path[0] == "models":
         return "a key of a-z, 0-9 and _, a letter first, and {name: NAME, version: N}"
+    if len(path) == 2 and path[0] == "flows":
+        return "a name of a-z, 0-9, _ and -, a letter first, and {run: path/to/file.py:FUNCTION}"
     model = _model_at(path[:-1])
     for name, field in model.model_fields.items() if model else ():
         if (field.alias or name) == path[-1]:

@@ -323,6 +323,7 @@ def _hand_over(run: Run, rollback_of: str) -> None:
         environment=session.environment,
         target=run.lock.digest,
         traffic=session.traffic,
+        schedules=session.schedules,
         lease=run.lease.token,
         actor=run.actor,
         reason=run.reason,

@@ -29,7 +29,7 @@ def bring_up(project: Project, environment: str, *, report: Report = silent) -> 
     made = sum(count for operation, count in result.counts.items() if operation != "same")
     report(Note(f"{environment} is up: {made} resources changed in {time.monotonic() - started:.1f} s"))
     with open_session(project, environment, report) as session:
-        reconcile(session.operator.operator_url, environment, session.traffic)
+        reconcile(session.operator.operator_url, environment, session.traffic, session.schedules)
         return session.addresses()
 
 

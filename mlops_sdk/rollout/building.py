@@ -20,11 +20,11 @@ from mlops_sdk.runtime.flow_marks import ASKED_TAG
 from mlops_sdk.runtime.passwords import derive
 from mlops_sdk.runtime.settings import BuildOrder, BuildSettings, ModelPin
 from mlops_sdk.state import build
+from mlops_sdk.traffic.schedules import WORK_POOL
 
 if TYPE_CHECKING:
     from mlops_sdk.rollout.apply import Run
 
-WORK_POOL = "mlops"
 BUILD_FLOW = "mlops_sdk/state/build_flow.py:build_table"
 WAIT_FOR_OTHERS_S = 1.0
 

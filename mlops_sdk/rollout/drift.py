@@ -13,6 +13,7 @@ from mlops_sdk.traffic.port import Routes
 
 Part = Literal["stack config", "router", "services", "processes", "flow runs"]
 _SERVICE = "service-"  # names of supervised programs: the release's digest follows
+_OF_A_RELEASE = {_SERVICE: "service", "jobs-": "job consumer"}
 
 
 @dataclass(frozen=True)
@@ -207,11 +208,12 @@ def _services(intended: Intended, seen: Seen) -> Iterator[Difference]:
 
 
 def _processes(intended: Intended, seen: Seen) -> Iterator[Difference]:
-    kept = {_SERVICE + short(one.digest) for one in intended.releases}
+    kept = {short(one.digest) for one in intended.releases}
     for name, runs in sorted(seen.processes.items()):
-        if name.startswith(_SERVICE) and name not in kept:
+        of = next((of for of in _OF_A_RELEASE if name.startswith(of)), None)
+        if of is not None and name.removeprefix(of) not in kept:
             if runs:
-                what = "the service of a release runs that the ledger does not keep"
+                what = f"the {_OF_A_RELEASE[of]} of a release runs that the ledger does not keep"
                 yield Difference("processes", what, name, _up(intended))
         elif not runs:
             yield Difference("processes", f"process {name} does not run", name, _up(intended))

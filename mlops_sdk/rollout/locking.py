@@ -126,6 +126,7 @@ def _resolve(
             if manifest.state
             else None
         )
+        named = pool.submit(_require_named, code, manifest)
         models = {
             key: pool.submit(_lock_model, registry, found_model, code, cache)
             for key, found_model in resolved.items()
@@ -133,6 +134,7 @@ def _resolve(
         }
         locked = {key: future.result() for key, future in models.items()}
         locked_state = state.result() if state else None
+        named.result()
     for key, model in locked.items():
         report(Note(f"model {key} = {model.name} version {model.version}"))
     return Lock(
@@ -149,12 +151,28 @@ def _resolve(
         models=locked,
         state=locked_state,
         service=manifest.service,
+        jobs=manifest.jobs,
+        flows=manifest.flows,
         parameters=manifest.parameters,
         data=locked_data(code.checkout, manifest.data),
         verify=manifest.verify,
         shift=manifest.shift,
         manifest=manifest.document_digest(),
     )
+
+
+def _require_named(code: ReleaseCode, manifest: Manifest) -> None:
+    """Raise InputError naming every job or flow of the manifest that the release's code has not."""
+    if manifest.jobs is None and not manifest.flows:
+        return
+    asked = {"jobs": manifest.jobs, "flows": {name: one.document() for name, one in manifest.flows.items()}}
+    faults = code.run_json("mlops_sdk.workload.declared", json.dumps(asked))
+    if faults:
+        raise InputError(
+            "the release's code has not what the manifest names\n" + "\n".join(f"  {one}" for one in faults),
+            where=str(code.checkout),
+            remedy="mend the manifest, or the code in a new commit",
+        )
 
 
 def _lock_model(

@@ -100,7 +100,7 @@ class Reconciliation:
         if any(one.repair is Repair.CUT for one in self.found):
             session.stack.refresh(narrate(session.report))
         session.stack.up(narrate(session.report), lease_epoch=token.epoch)
-        reconcile(session.operator.operator_url, session.environment, session.traffic)
+        reconcile(session.operator.operator_url, session.environment, session.traffic, session.schedules)
         self.left = disagreements(gather(session))
 
     def document(self) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from mlops_sdk.stack.config_file import read_plain
 from mlops_sdk.stack.drive import Stack
 from mlops_sdk.traffic.port import TrafficPort
 from mlops_sdk.traffic.router_files import FileTraffic
+from mlops_sdk.traffic.schedules import WORK_POOL, PrefectSchedules, Schedules
 
 if TYPE_CHECKING:
     from mlops_sdk.platform.inside import Inside
@@ -66,6 +67,13 @@ class Session:
     def folder(self) -> Path:
         """The environment's folder on this machine."""
         return self.project.environment_folder(self.environment)
+
+    @property
+    def schedules(self) -> Schedules | None:
+        """The schedules of its releases; None on a cluster, where flows are not made deployments yet."""
+        if self.reach is not None:
+            return None
+        return PrefectSchedules(self.settings.prefect_api_url, self.settings.work_pool or WORK_POOL)
 
     def addresses(self) -> dict[str, str]:
         """Return what a person can open in a browser or ask with curl, by name."""

@@ -5,3 +5,6 @@ ASKED_TAG = "digest:"
 
 REPORTED_LABEL = "mlops.release_digest"
 """The label of a flow run in which its process says whose code it runs."""
+
+FLOW_TAG = "mlops:flow"
+"""The tag of a deployment that is a release's own flow: its schedule follows the pointer."""

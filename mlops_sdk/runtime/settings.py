@@ -122,6 +122,7 @@ class EnvironmentSettings(_Settings):
     database_name: str
     source_url: SecretStr
     pubsub_project: str | None = None
+    alert_webhook: SecretStr | None = None
     router_url: str
     service_host: str | None = None
     model_cache: Path
@@ -169,6 +170,7 @@ class ServiceSettings(_RoleSettings):
     pg_schema: str
     invoker_token: SecretStr | None = None
     service: str | None = None
+    jobs: str | None = None
     service_port: int = Field(ge=1, le=65535)
 
 

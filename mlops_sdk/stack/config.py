@@ -13,12 +13,14 @@ from pydantic import Field, JsonValue
 from mlops_sdk.errors import InputError
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.digest import digest_of, short
+from mlops_sdk.release.flows import FlowSpec
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.value import Value
 
 PROJECT = "mlops-sdk"
 PORTS = ("postgres", "mlflow", "prefect", "router", "agent")
 POSTGRES_URL = "postgresUrl"
+ALERT_WEBHOOK = "alertWebhook"
 
 
 class Basis(Value):
@@ -45,6 +47,8 @@ class ReleaseSection(Value):
     service_port: int
     service: str | None = None
     state: str | None = None
+    jobs: str | None = None
+    flows: dict[str, FlowSpec] = Field(default_factory=dict)
     images: dict[str, str] = Field(default_factory=dict)
     models: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
@@ -72,6 +76,8 @@ def section(lock: Lock, binding: Binding, *, environment: PurePath) -> ReleaseSe
         service_port=binding.service_port,
         service=lock.service,
         state=lock.state.entry if lock.state else None,
+        jobs=lock.jobs,
+        flows=dict(lock.flows),
         images=dict(lock.images),
         models=models,
         parameters=lock.parameters,

@@ -1,13 +1,15 @@
 """The handover: the one function that makes a release live, called by deploy, rollback and `Live`.
 
-Carry until little is left, one transaction that moves grants, pointer and ledger, then the router. Every
-step can be repeated; after a kill the same call converges. It must not build, fork or cut.
+Carry until little is left, one transaction that moves grants, pointer and ledger, then the router, then the schedules.
+Every step can be repeated; after a kill the same call converges. It must not build, fork or cut.
 """
 
+import logging
 from collections.abc import Callable
 
 from pydantic import SecretStr
 
+from mlops_sdk.errors import MlopsError
 from mlops_sdk.ledger.bindings import require_binding
 from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction, retry
 from mlops_sdk.ledger.entries import Entry, Pointer
@@ -23,9 +25,11 @@ from mlops_sdk.state.shift import read_shift
 from mlops_sdk.traffic.attempts import Patience, attempt
 from mlops_sdk.traffic.closeness import Closeness
 from mlops_sdk.traffic.port import TrafficPort
+from mlops_sdk.traffic.schedules import Schedules
 from mlops_sdk.traffic.shift import Who, follow, turn_back
 
 _ROUNDS = 10_000  # drains before the first try: after a long time apart there are many
+_log = logging.getLogger(__name__)
 
 
 def handover(
@@ -37,19 +41,20 @@ def handover(
     lease: LeaseToken | None,
     actor: str,
     reason: str,
+    schedules: Schedules | None = None,
     cause: str = "",
     rollback_of: str | None = None,
     report: Callable[[str], None] | None = None,
     timeout_s: float = 60.0,
     end_blockers: bool = False,
 ) -> Entry:
-    """Make the release with digest `target` live and send it all traffic; the entry that says so.
+    """Make the release with digest `target` live, with all traffic and its schedules; the entry that says so.
 
-    If it is live already only router and table settings are made right, and the entry is the one of then. A shift
-    under way is finished by it or turned back. `end_blockers` ends idle transactions of releases that are in the
-    way. Without a lease it is refused while a deployer holds one. Raises NotFoundError for a release that is not
-    bound, PolicyError for one that is not cut, LeaseHeldError, LeaseLostError, MovedError, and DeadlineError
-    naming who blocks.
+    If it is live already only router, schedules and table settings are made right, and the entry is the one of then.
+    A shift under way is finished by it or turned back. `end_blockers` ends idle transactions of releases that are in
+    the way. Schedules that cannot be told are left to the agent: no rollback waits for an orchestrator. Without a
+    lease it is refused while a deployer holds one. Raises NotFoundError for a release that is not bound, PolicyError
+    for one that is not cut, LeaseHeldError, LeaseLostError, MovedError, and DeadlineError naming who blocks.
     """
     why = Why(actor, reason, cause, rollback_of)
     patience = Patience(timeout_s, report, end_blockers)
@@ -64,20 +69,41 @@ def handover(
             _commit(conninfo, conn, environment, pointer, target, why, lease, patience)
             pointer = read_pointer(conn, environment)
         follow(conninfo, conn, environment, traffic, lease)
+        change_schedules(schedules, target, report)
         _settle(conn, environment)
         assert pointer.entry is not None  # something is live
         return read_entry(conn, environment, pointer.entry)
 
 
-def reconcile(conninfo: SecretStr, environment: str, traffic: TrafficPort) -> str | None:
-    """Make router and table settings agree with the pointer, after a crash or a restart; the live digest."""
+def reconcile(
+    conninfo: SecretStr, environment: str, traffic: TrafficPort, schedules: Schedules | None = None
+) -> str | None:
+    """Make router, schedules and table settings agree with the pointer, after a crash or a restart; the live digest."""
     with connect(conninfo, f"mlops reconcile {environment}") as conn:
         pointer = read_pointer(conn, environment)
         if pointer.digest is None:
             return None
         follow(conninfo, conn, environment, traffic, None)
+        change_schedules(schedules, pointer.digest)
         _settle(conn, environment)
         return pointer.digest
+
+
+def change_schedules(
+    schedules: Schedules | None, digest: str, report: Callable[[str], None] | None = None
+) -> None:
+    """Have the schedules of the live release run and no others, and say what was changed, or why it was not."""
+    if schedules is None:
+        return
+    try:
+        lines = schedules.follow(digest)
+    except MlopsError as error:
+        # The release is live and has its traffic; who is not live cannot write, whatever its schedules start.
+        _log.warning("schedules did not change hands: %s", error.what)
+        lines = (f"schedules did not change hands, the agent tries again: {error.what}",)
+    if report is not None:
+        for line in lines:
+            report(line)
 
 
 def _prepare(

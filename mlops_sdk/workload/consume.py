@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from mlops_sdk.errors import InputError, MlopsError, NotFoundError
@@ -78,7 +79,20 @@ def load_jobs(entry: str) -> Jobs:
 
 
 def consume(settings: ServiceSettings, jobs: Jobs, stop: threading.Event, *, queue: str = QUEUE) -> None:
-    """Consume until `stop` is set."""
+    """Consume until `stop` is set, so many jobs side by side as `jobs` says. Raises what `Consumer.run` raises."""
+
+    def lane() -> None:
+        try:
+            _consume(settings, jobs, stop, queue)
+        finally:
+            stop.set()  # one that cannot go on ends all: who supervises the process starts it anew
+
+    with ThreadPoolExecutor(jobs.at_once, thread_name_prefix="jobs") as pool:
+        for done in [pool.submit(lane) for _ in range(jobs.at_once)]:
+            done.result()
+
+
+def _consume(settings: ServiceSettings, jobs: Jobs, stop: threading.Event, queue: str) -> None:
     conninfo = settings.database_conninfo(application_name="mlops jobs")
     policy, runs = RetryPolicy(), Runs(conninfo, settings.release_digest)
     transport = open_transport(queue, conninfo=conninfo, pubsub_project=settings.pubsub_project)

@@ -8,7 +8,7 @@ GET /healthcheck                                   200 when the table of runs ca
 import hmac
 import logging
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -18,9 +18,10 @@ from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 
 from mlops_sdk.errors import AuthError, InputError, MlopsError, NotFoundError, UnreachableError
-from mlops_sdk.messaging.envelope import Envelope
 from mlops_sdk.messaging.messenger import Messenger
-from mlops_sdk.workload.jobs import KIND, Jobs, checked_date, run_id
+from mlops_sdk.workload.ask import MessengerAsk
+from mlops_sdk.workload.days import today_utc
+from mlops_sdk.workload.jobs import Jobs, checked_date
 from mlops_sdk.workload.runs import Runs
 
 _STATUS: tuple[tuple[type[MlopsError], int], ...] = (
@@ -29,13 +30,7 @@ _STATUS: tuple[tuple[type[MlopsError], int], ...] = (
     (InputError, 422),
     (UnreachableError, 503),
 )
-_NOBODY = UUID(int=0)
 _log = logging.getLogger(__name__)
-
-
-def today_utc() -> date:
-    """The day that it is in UTC."""
-    return datetime.now(UTC).date()
 
 
 def create_invoker(
@@ -60,13 +55,14 @@ def create_invoker(
         ):
             raise AuthError("this call needs the invoker's token: Authorization: Bearer TOKEN")
 
+    ask = MessengerAsk(app, environment, runs, messenger)
     api = FastAPI(title="mlops-sdk invoker", docs_url=None, redoc_url=None, openapi_url=None)
     api.add_exception_handler(MlopsError, _problem)
     api.add_exception_handler(RequestValidationError, _wrong)
 
     @api.get("/healthcheck")
     def healthcheck() -> dict[str, str]:
-        runs.read(_NOBODY)
+        ask.health()
         return {"status": "ok"}
 
     @api.get("/livez")
@@ -76,14 +72,20 @@ def create_invoker(
     @api.api_route("/invoke", methods=["GET", "POST"], status_code=202, dependencies=[Depends(check)])
     def invoke(run_date: str | None = None, job: str | None = None) -> dict[str, Any]:
         wanted, day = jobs.job(job), checked_date(run_date, today())
-        run = run_id(app, environment, wanted.name, day)
-        # One run at a time for a job: dates are done in the order in which they were asked for.
-        message = Envelope(
-            id=run, kind=KIND, run_date=day, payload={"job": wanted.name}, ordering_key=wanted.name
+        asked = ask.request(wanted, day)
+        _log.info(
+            "run %s of %s for %s: %s",
+            asked.run,
+            wanted.name,
+            day,
+            "queued" if asked.queued else "known already",
         )
-        queued = runs.request(run, wanted.name, day, lambda: messenger.publish(message))
-        _log.info("run %s of %s for %s: %s", run, wanted.name, day, "queued" if queued else "known already")
-        return {"run": str(run), "job": wanted.name, "run_date": day.isoformat(), "queued": queued}
+        return {
+            "run": str(asked.run),
+            "job": wanted.name,
+            "run_date": day.isoformat(),
+            "queued": asked.queued,
+        }
 
     @api.get("/runs/{run}", dependencies=[Depends(check)])
     def read(run: UUID) -> dict[str, Any]:
@@ -126,4 +128,4 @@ async def _wrong(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": faults}, 422)
 
 
-__all__ = ["create_invoker", "today_utc"]
+__all__ = ["create_invoker"]

@@ -10,6 +10,7 @@ from datetime import date
 from uuid import UUID, uuid5
 
 from mlops_sdk.errors import InputError, NotFoundError
+from mlops_sdk.workload.checks import Check
 
 KIND = "job"
 QUEUE = "mlops_events"
@@ -22,12 +23,16 @@ class Job:
     """A function that does the work of one date.
 
     `function` is `package.module:function`; it takes a JobContext, and what it returns (JSON values) is kept as the
-    run's result. It is run in a process of its own, which is ended after `time_limit_s`.
+    run's result. It is run in a process of its own, which is ended after `time_limit_s`. `checks` are what must hold
+    when it has done a date. The dates of an `ordered` job are done one at a time, in the order in which they were
+    asked for.
     """
 
     name: str
     function: str
     time_limit_s: float = 3600.0
+    checks: tuple[Check, ...] = ()
+    ordered: bool = True
 
     def __post_init__(self) -> None:
         module, _, attribute = self.function.partition(":")
@@ -39,10 +44,13 @@ class Job:
 
 
 class Jobs:
-    """The jobs of a release, by name."""
+    """The jobs of a release, by name. Its consumer does `at_once` of them side by side."""
 
-    def __init__(self, *jobs: Job) -> None:
+    def __init__(self, *jobs: Job, at_once: int = 1) -> None:
         self._jobs = {job.name: job for job in jobs}
+        self.at_once = at_once
+        if at_once < 1:
+            raise InputError(f"{at_once} jobs at once", remedy="say 1 or more")
         if len(self._jobs) != len(jobs):
             raise InputError("two jobs have one name")
 

@@ -15,6 +15,7 @@ from infra.given import Given, PostgresServer, http_url, postgres_server, prefec
 from infra.kinds import local
 from infra.settings import Ports, Settings, read_settings
 from mlops_sdk.errors import InputError
+from mlops_sdk.release.flows import FlowSpec
 from mlops_sdk.release.project import Project
 from mlops_sdk.runtime.passwords import derive
 from tests.support.declared import Declared, declare
@@ -92,6 +93,77 @@ def test_a_release_without_a_service_has_no_process() -> None:
         return replace(settings, releases=(bare,))
 
     assert not [name for name in declared(1, change=without).resources if name.startswith("service-")]
+
+
+def with_jobs(settings: Settings) -> Settings:
+    """Every release with jobs and two flows, one of them by schedule."""
+    flows = {
+        "daily": FlowSpec(
+            run="pipelines/rfm/flow.py:daily",
+            schedule="30 6 * * *",
+            timezone="Europe/Berlin",
+            parameters={"days": 3},
+        ),
+        "by-hand": FlowSpec(run="pipelines/rfm/flow.py:backfill"),
+    }
+    changes: dict[str, Any] = {"jobs": "pipelines.rfm.jobs:JOBS", "flows": flows}
+    return replace(settings, releases=tuple(one.model_copy(update=changes) for one in settings.releases))
+
+
+def test_the_jobs_of_a_release_have_a_consumer_in_its_own_code_with_both_layers() -> None:
+    made = declared(1, live=1, change=with_jobs)
+    consumer, service = made.resources["jobs-1aaaaaaaaaaa"], made.resources["service-1aaaaaaaaaaa"]
+    assert consumer["command"][1:] == ["-P", "-m", "mlops_sdk.workload.consume", "pipelines.rfm.jobs:JOBS"]
+    for same in ("envFiles", "directory", "environment", "triggers"):
+        assert consumer[same] == service[same]
+    assert consumer["command"][0] == service["command"][0]
+    assert made.resources["release-1aaaaaaaaaaa-env"]["values"]["MLOPS_JOBS"] == "pipelines.rfm.jobs:JOBS"
+
+
+def test_a_flow_of_a_release_is_a_deployment_with_its_checkout_its_layer_and_the_environments_pool() -> None:
+    made = declared(1, live=1, change=with_jobs)
+    daily = made.resources["release-1aaaaaaaaaaa-flow-daily"]
+    assert daily == {
+        "flow": "daily",
+        "deployment": "v0.0.1",
+        "pool": "mlops",
+        "apiUrl": "http://127.0.0.1:21003/api",
+        "entrypoint": "pipelines/rfm/flow.py:daily",
+        "checkout": "/a project/.mlops/checkouts/cccccccccccc",
+        "python": "/a project/.venvs/0123456789ab/bin/python",
+        "layer": "release-1aaaaaaaaaaa",
+        "release": "v0.0.1",
+        "digest": a_section(1).digest,
+        "parameters": {"days": 3},
+        "schedule": "30 6 * * *",
+        "timezone": "Europe/Berlin",
+    }
+    assert "schedule" not in made.resources["release-1aaaaaaaaaaa-flow-by-hand"]
+
+
+def test_whether_a_flow_is_paused_is_an_input_of_no_resource() -> None:
+    first, second = declared(1, 2, live=1, change=with_jobs), declared(1, 2, live=2, change=with_jobs)
+    third = declared(1, 2, live=1, change=with_jobs)
+    assert {name for name in first.resources if first.resources[name] != second.resources[name]} == {"live"}
+    assert json.dumps(first.resources, sort_keys=True) == json.dumps(third.resources, sort_keys=True)
+    assert "paused" not in json.dumps(first.resources)
+
+
+def test_flows_on_a_prefect_that_others_use_have_the_environments_name() -> None:
+    def change(settings: Settings) -> Settings:
+        return given(prefect="http://flows.example/api")(with_jobs(settings))
+
+    flow = declared(1, change=change).resources["release-1aaaaaaaaaaa-flow-daily"]
+    assert (flow["deployment"], flow["pool"]) == ("app-local-v0.0.1", "app-local")
+
+
+def test_the_address_that_alerts_go_to_is_a_variable_of_the_environment() -> None:
+    def change(settings: Settings) -> Settings:
+        return replace(settings, alert_webhook=pulumi.Output.secret("https://chat.example/hooks/abc"))
+
+    values = declared(1, live=1, change=change).resources["environment"]["values"]
+    assert values["MLOPS_ALERT_WEBHOOK"] == "https://chat.example/hooks/abc"
+    assert "MLOPS_ALERT_WEBHOOK" not in declared(1).resources["environment"]["values"]
 
 
 def test_no_secret_is_in_an_argument_or_a_plain_variable_of_a_process() -> None:

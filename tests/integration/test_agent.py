@@ -38,7 +38,17 @@ from tests.support.page import PageProject
 from tests.support.releases import MemoryTraffic
 
 ROOT = Path(__file__).parents[2]
-DUTIES = ["catch-up", "route", "turn-back", "events", "observe", "re-verify", "gc", "predictions"]
+DUTIES = [
+    "catch-up",
+    "route",
+    "schedules",
+    "turn-back",
+    "events",
+    "observe",
+    "re-verify",
+    "gc",
+    "predictions",
+]
 
 
 @dataclass(frozen=True)

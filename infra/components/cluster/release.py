@@ -63,6 +63,12 @@ class Release(pulumi.ComponentResource):
                 ),
                 pulumi.ResourceOptions(parent=self, depends_on=[state]),
             )
+        if section.jobs is not None or section.flows:
+            pulumi.log.warn(
+                f"{section.release} declares jobs or flows: on kind {settings.kind} nothing starts its consumer or its"
+                " schedules; docs/how-to/run-jobs.md says how to run them",
+                self,
+            )
         self.register_outputs({})
 
 

@@ -9,6 +9,7 @@ from mlops_sdk.rollout.agent.observe import Observe
 from mlops_sdk.rollout.agent.predictions import keep_days
 from mlops_sdk.rollout.agent.react import EVENTS, react
 from mlops_sdk.rollout.agent.reverify import Reverify
+from mlops_sdk.rollout.agent.schedules import follow_pointer
 from mlops_sdk.rollout.agent.turn_back import PATIENCE_S, TurnBack
 
 
@@ -26,6 +27,7 @@ def all_duties(*, patience_s: float = PATIENCE_S, asked: bool = False) -> tuple[
             1,
             lead_router,
         ),
+        Duty("schedules", "has the schedules of the live release run, and no others", 10, follow_pointer),
         Duty(
             "turn-back",
             "takes back what a deploy that was cut off has introduced, once its lease ran out",

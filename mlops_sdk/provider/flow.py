@@ -1,0 +1,105 @@
+"""mlops:index:Flow: a flow of a release as a deployment of the environment's work pool, by Prefect's REST API.
+
+It is made paused. Whether it is paused is neither input nor output: that follows the pointer, see `traffic.schedules`.
+"""
+
+from typing import Any
+from urllib.parse import quote
+
+from mlops_sdk.provider.handler import Environment, Handler
+from mlops_sdk.provider.values import Plain
+from mlops_sdk.release.digest import digest_of
+from mlops_sdk.runtime.flow_marks import ASKED_TAG, FLOW_TAG
+from mlops_sdk.traffic.prefect_api import call
+
+_KEPT = ("entrypoint", "path", "parameters", "job_variables", "tags", "work_pool_name")
+
+
+class FlowHandler(Handler):
+    """Inputs: `flow` and `deployment` (its names), `apiUrl`, `pool`, `entrypoint` in the folder `checkout`, `python`,
+    `layer`, `release`, `digest`, `parameters`; `schedule` (cron) and `timezone` where it has a schedule.
+
+    Output: `definition`, the digest of the deployment.
+    """
+
+    type = "mlops:index:Flow"
+    required = (
+        "apiUrl",
+        "pool",
+        "flow",
+        "deployment",
+        "entrypoint",
+        "checkout",
+        "python",
+        "layer",
+        "release",
+        "digest",
+        "parameters",
+    )
+    optional = ("schedule", "timezone")
+    replace_on = ("flow", "deployment")
+
+    def identify(self, inputs: Plain) -> str:
+        return f"{inputs['flow']}/{inputs['deployment']}"
+
+    def outputs(self, env: Environment, inputs: Plain) -> Plain:
+        del env
+        return {"definition": digest_of(definition(inputs))}
+
+    def drift(self, env: Environment, inputs: Plain, outputs: Plain) -> str | None:
+        return None if outputs.get("definition") == self.outputs(env, inputs)["definition"] else "definition"
+
+    def apply(self, env: Environment, inputs: Plain, old: Plain | None) -> None:
+        del env, old
+        api_url, wanted = str(inputs["apiUrl"]), definition(inputs)
+        flow = call(api_url, "POST", "flows/", {"name": inputs["flow"]})[1]
+        # One that is there keeps its state: it may be the live release's.
+        new = {} if _found(inputs) else {"paused": True}
+        body = {"name": inputs["deployment"], "flow_id": flow["id"], "enforce_parameter_schema": False}
+        call(api_url, "POST", "deployments/", {**body, **wanted, **new})
+
+    def read(self, env: Environment, inputs: Plain) -> Plain | None:
+        del env
+        found = _found(inputs)
+        if found is None:
+            return None
+        schedules = [
+            {"schedule": {"cron": one["schedule"]["cron"], "timezone": one["schedule"]["timezone"]}}
+            for one in found["schedules"]
+            if one["active"] and "cron" in one["schedule"]
+        ]
+        kept = {name: found[name] for name in _KEPT}
+        return {"definition": digest_of({**kept, "pull_steps": found["pull_steps"], "schedules": schedules})}
+
+    def delete(self, env: Environment, inputs: Plain) -> None:
+        if env.leaving.is_set():
+            return  # the server goes, its data stay
+        found = _found(inputs)
+        if found is not None:
+            call(str(inputs["apiUrl"]), "DELETE", f"deployments/{found['id']}", also=(404,))
+
+
+def definition(inputs: Plain) -> dict[str, Any]:
+    """The deployment as Prefect keeps it, without names and state. Pure."""
+    schedule = {"cron": inputs.get("schedule"), "timezone": inputs.get("timezone")}
+    checkout = str(inputs["checkout"])
+    return {
+        "entrypoint": inputs["entrypoint"],
+        "path": checkout,
+        "parameters": inputs["parameters"],
+        "job_variables": {
+            "python": inputs["python"],
+            "working_dir": checkout,
+            "layer": inputs["layer"],
+        },
+        "tags": [FLOW_TAG, f"release:{inputs['release']}", f"{ASKED_TAG}{inputs['digest']}"],
+        "work_pool_name": inputs["pool"],
+        "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": checkout}}],
+        "schedules": [{"schedule": schedule}] if schedule["cron"] else [],
+    }
+
+
+def _found(inputs: Plain) -> dict[str, Any] | None:
+    names = "/".join(quote(str(inputs[part]), safe="") for part in ("flow", "deployment"))
+    status, found = call(str(inputs["apiUrl"]), "GET", f"deployments/name/{names}", also=(404,))
+    return None if status == 404 else found

@@ -1,0 +1,159 @@
+"""The orchestrator of a release, for its flows: everything that `orchestrate` needs, from the variables alone.
+
+    with orchestrator(ServiceSettings.parse(), report=get_run_logger().info) as orchestrator:
+        orchestrator.run("rfm", last_days(3))
+
+It must not import Prefect: a flow is thin, and what it does can be called without it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+
+from pydantic import SecretStr
+
+from mlops_sdk.errors import InputError, MlopsError, PolicyError
+from mlops_sdk.messaging.messenger import Messenger
+from mlops_sdk.messaging.open import open_transport
+from mlops_sdk.messaging.pointer import PointerGate
+from mlops_sdk.runtime.settings import ServiceSettings
+from mlops_sdk.workload.alert import Alert
+from mlops_sdk.workload.ask import Ask, InvokerAsk, MessengerAsk
+from mlops_sdk.workload.confirm import confirm
+from mlops_sdk.workload.consume import load_jobs
+from mlops_sdk.workload.days import today_utc
+from mlops_sdk.workload.jobs import QUEUE, Jobs
+from mlops_sdk.workload.orchestrate import PATIENCE_S, Orchestration, Outcome
+from mlops_sdk.workload.runs import Runs
+
+MOST_DATES = 3660
+
+
+class NotConfirmedError(MlopsError):
+    """Not every date that was asked for is done and confirmed; the text has each of them."""
+
+
+@dataclass(frozen=True)
+class Orchestrator:
+    """What a flow of a live release calls."""
+
+    settings: ServiceSettings
+    jobs: Jobs
+    ask: Ask
+    alert: Alert
+    is_live: Callable[[], bool]
+    report: Callable[[str], None]
+    patience_s: float = field(default=PATIENCE_S)
+
+    def run(
+        self,
+        job: str | None,
+        days: Iterable[date],
+        *,
+        at_once: int = 1,
+        timeout_s: float | None = None,
+        poll_s: float = 0.5,
+    ) -> tuple[Outcome, ...]:
+        """Ask for these dates, wait for them and confirm them; with several under way at once, a backfill.
+
+        `job` None: the only one there is. `timeout_s` is how long a date is waited for, by default twice the job's
+        own limit. Raises NotConfirmedError after an alert was sent, PolicyError where the release is not live (its
+        schedule was about to be paused), InputError, NotFoundError, UnreachableError.
+        """
+        wanted, dates = self.jobs.job(job), sorted(set(days))
+        _require(dates, at_once)
+        if not self.is_live():
+            raise PolicyError(
+                f"{self.settings.release} is not live: its jobs would write nothing",
+                where=self.settings.environment,
+                remedy="run the flow of the live release",
+            )
+        conninfo = self.settings.database_conninfo(application_name="mlops orchestrator")
+        orchestration = Orchestration(
+            ask=self.ask,
+            confirm=lambda job, day, result: confirm(conninfo, job.checks, day, result),
+            report=self.report,
+            at_once=at_once,
+            timeout_s=timeout_s if timeout_s is not None else 2 * wanted.time_limit_s,
+            patience_s=self.patience_s,
+            poll_s=poll_s,
+        )
+        outcomes = orchestration.run(wanted, dates)
+        wrong = [one for one in outcomes if not one.ok]
+        if wrong:
+            error = NotConfirmedError(
+                f"{len(wrong)} of {len(outcomes)} dates are not confirmed:\n"
+                + "\n".join(f"  {one.line()}" for one in wrong),
+                where=self.settings.environment,
+                remedy="the invoker's /runs/RUN/log has what each run wrote; asking again does only these again",
+            )
+            try:
+                self.alert.send(wrong)
+            except MlopsError as untold:
+                raise error from untold
+            raise error
+        return outcomes
+
+
+@contextmanager
+def orchestrator(
+    settings: ServiceSettings,
+    *,
+    report: Callable[[str], None],
+    invoker_url: str | None = None,
+    patience_s: float = PATIENCE_S,
+) -> Iterator[Orchestrator]:
+    """The orchestrator of the release that `settings` name; it asks by messages, or by the invoker at `invoker_url`.
+
+    Raises InputError for a release without jobs, or an invoker whose token is not among the variables.
+    """
+    if settings.jobs is None:
+        raise InputError(
+            f"{settings.release} has no jobs",
+            where="MLOPS_JOBS",
+            remedy="name them in the manifest: jobs: PACKAGE:JOBS",
+        )
+    conninfo = settings.database_conninfo(application_name="mlops orchestrator")
+    transport = open_transport(QUEUE, conninfo=conninfo, pubsub_project=settings.pubsub_project)
+    gate = PointerGate(conninfo, environment=settings.environment, digest=settings.release_digest)
+    try:
+        yield Orchestrator(
+            settings=settings,
+            jobs=load_jobs(settings.jobs),
+            ask=_invoker(invoker_url, settings.invoker_token)
+            if invoker_url
+            else MessengerAsk(
+                settings.app,
+                settings.environment,
+                Runs(conninfo, settings.release_digest),
+                Messenger(transport, release=settings.release),
+            ),
+            alert=Alert(settings.environment, settings.release, settings.alert_webhook),
+            is_live=gate,
+            report=report,
+            patience_s=patience_s,
+        )
+    finally:
+        gate.close()
+        transport.close()
+
+
+def _invoker(url: str, token: SecretStr | None) -> InvokerAsk:
+    if token is None:
+        raise InputError("the invoker's token is missing", where="MLOPS_INVOKER_TOKEN")
+    return InvokerAsk(url, token)
+
+
+def _require(days: list[date], at_once: int) -> None:
+    today = today_utc()
+    if not 1 <= len(days) <= MOST_DATES:
+        raise InputError(f"{len(days)} dates", where="days", remedy=f"name 1 to {MOST_DATES:,} dates")
+    if at_once < 1:
+        raise InputError(f"{at_once} at once", where="at_once", remedy="say 1 or more")
+    if days[-1] > today:
+        raise InputError(
+            f"{days[-1]} is in the future",
+            where="days",
+            remedy=f"today is {today}: what is not over has no data",
+        )

@@ -1,0 +1,174 @@
+"""The orchestrator on a real Postgres: asks, waits, confirms, tells; killed parts change nothing of what comes out."""
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from mlops_sdk.errors import InputError, NotFoundError, PolicyError
+from mlops_sdk.messaging import Envelope
+from mlops_sdk.platform.ports import free_ports
+from mlops_sdk.workload.days import days_between
+from mlops_sdk.workload.jobs import run_id
+from mlops_sdk.workload.orchestrator import NotConfirmedError, orchestrator
+from tests.support import dated_jobs
+from tests.support.postgres import PostgresServer
+from tests.support.workload import JobRelease, job_release
+
+FIRST, LAST = date(2026, 1, 1), date(2026, 3, 1)
+DAYS = days_between(FIRST, LAST)
+
+
+@pytest.fixture
+def release(postgres_server: PostgresServer, tmp_path: Path) -> Iterator[JobRelease]:
+    with job_release(postgres_server, tmp_path) as found:
+        yield found
+
+
+def test_a_backfill_of_60_dates_with_3_kills_converges_to_the_same_tables_as_one_without(
+    release: JobRelease, postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    (port,) = free_ports(1)
+    address = f"http://127.0.0.1:{port}"
+    invoker_command = ("mlops_sdk.workload.invoke", "tests.support.dated_jobs:JOBS", "--port", str(port))
+    backfill_command = ("tests.support.dated_backfill", FIRST.isoformat(), LAST.isoformat(), address)
+    parts: dict[str, Callable[[], subprocess.Popen[str]]] = {
+        "consumer": release.start_consumer,
+        "invoker": lambda: release.start(*invoker_command),
+        "backfill": lambda: release.start(*backfill_command),
+    }
+    running = {name: start() for name, start in parts.items()}
+    try:
+        for count, victim in ((8, "consumer"), (20, "invoker"), (35, "backfill")):
+            _await(lambda count=count: release.done() >= count)  # type: ignore[misc]
+            running[victim].kill()
+            running[victim].communicate()
+            release.end_leases()
+            running[victim] = parts[victim]()
+        out, _ = running.pop("backfill").communicate(timeout=200)
+    finally:
+        for process in running.values():
+            process.kill()
+            process.communicate()
+
+    assert out.splitlines()[-1] == f"confirmed {len(DAYS)}", out
+    assert "known already" in out
+    with job_release(postgres_server, tmp_path / "second", app=release.settings.app) as undisturbed:
+        for day in DAYS:
+            run = run_id(release.settings.app, "local", "sales", day)
+            dated_jobs.sell(undisturbed.conninfo, Envelope(id=run, kind="job", run_date=day), day)
+        assert release.checksums() == undisturbed.checksums()
+    assert len(DAYS) == 60
+    assert release.done() == 60
+
+
+def test_what_was_not_done_as_the_run_says_is_not_confirmed_and_people_are_told_once_a_call(
+    release: JobRelease, received: "Received"
+) -> None:
+    consumer = release.start_consumer()
+    settings = release.settings.model_copy(update={"alert_webhook": SecretStr(received.url)})
+    try:
+        with orchestrator(settings, report=print) as orchestra:
+            (done,) = orchestra.run("sales", [FIRST], poll_s=0.1)
+            with pytest.raises(NotConfirmedError) as caught:
+                orchestra.run("silent", DAYS[:3], at_once=2, poll_s=0.1)
+            with pytest.raises(NotConfirmedError):
+                orchestra.run("silent", DAYS[:3], at_once=2, poll_s=0.1)
+    finally:
+        consumer.kill()
+        consumer.communicate()
+
+    assert (done.status, done.result) == ("confirmed", {"amount": dated_jobs.amount_of(FIRST)})
+    assert [check.ok for check in done.checks] == [True, True, True]
+    # The first day's row is there: it was the other job's.
+    assert "2 of 3 dates are not confirmed" in caught.value.what
+    assert "silent 2026-01-02: unconfirmed: rows of daily: 0 rows, at least 1 are due" in caught.value.what
+    first, second = received.requests
+    assert first == second  # the same runs, the same id: a receiver can tell
+    assert first[1]["text"].startswith("local: 2 dates of silent not confirmed; 2026-01-02: rows of daily")
+    assert [run["run_date"] for run in first[1]["runs"]] == ["2026-01-02", "2026-01-03"]
+
+
+def test_a_wrong_request_asks_for_nothing(release: JobRelease) -> None:
+    with orchestrator(release.settings, report=print) as orchestra:
+        for job, days, kind in (
+            ("nothing", [FIRST], NotFoundError),
+            (None, [FIRST], InputError),
+            ("sales", [], InputError),
+            ("sales", [date(2999, 1, 1)], InputError),
+        ):
+            with pytest.raises(kind):
+                orchestra.run(job, days)
+        with pytest.raises(InputError):
+            orchestra.run("sales", [FIRST], at_once=0)
+        with pytest.raises(PolicyError, match=r"v0\.0\.1 is not live"):
+            replace(orchestra, is_live=lambda: False).run("sales", [FIRST])
+    assert release.done() == 0
+    with (
+        pytest.raises(InputError, match="has no jobs"),
+        orchestrator(release.settings.model_copy(update={"jobs": None}), report=print),
+    ):
+        pass
+
+
+def test_a_date_that_nobody_does_is_late_and_may_still_be_done(release: JobRelease) -> None:
+    with (
+        orchestrator(release.settings, report=print) as orchestra,
+        pytest.raises(NotConfirmedError, match=r"late: queued for more than 0\.2 s"),
+    ):
+        orchestra.run("sales", [FIRST], timeout_s=0.2, poll_s=0.05)
+    consumer = release.start_consumer()
+    try:
+        with orchestrator(release.settings, report=print) as orchestra:
+            assert [one.status for one in orchestra.run("sales", [FIRST], poll_s=0.1)] == ["confirmed"]
+    finally:
+        consumer.kill()
+        consumer.communicate()
+
+
+class Received:
+    """A receiver of alerts on a port of its own; `requests` are the ids and bodies that came."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str | None, Any]] = []
+        received = self.requests
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                received.append((self.headers["webhook-id"], body))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hooks/token"
+
+
+@pytest.fixture
+def received() -> Iterator[Received]:
+    found = Received()
+    thread = threading.Thread(target=found.server.serve_forever)
+    thread.start()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+    thread.join()
+
+
+def _await(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.05)

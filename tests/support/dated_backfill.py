@@ -1,0 +1,34 @@
+"""A backfill of `tests.support.dated_jobs` as a process of its own, to be killed by a test.
+
+`python -m tests.support.dated_backfill FIRST LAST [INVOKER]` asks for every date as a flow does.
+"""
+
+import os
+import sys
+from datetime import date
+
+from mlops_sdk.errors import MlopsError
+from mlops_sdk.runtime.settings import ServiceSettings
+from mlops_sdk.workload.days import days_between
+from mlops_sdk.workload.orchestrator import orchestrator
+
+
+def main() -> int:
+    """Ask for the dates that the command line names; answers the exit code."""
+    days = days_between(date.fromisoformat(sys.argv[1]), date.fromisoformat(sys.argv[2]))
+    invoker = sys.argv[3] if len(sys.argv) > 3 else None
+    settings = ServiceSettings.parse(os.environ)
+    try:
+        with orchestrator(
+            settings, report=lambda line: print(line, flush=True), invoker_url=invoker
+        ) as orchestra:
+            outcomes = orchestra.run("sales", days, at_once=6, poll_s=0.1)
+    except MlopsError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    print(f"confirmed {len(outcomes)}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

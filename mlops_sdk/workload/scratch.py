@@ -20,6 +20,13 @@ SELECT c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnames
  WHERE n.nspname = %s AND c.relkind = ANY(%s)
 """
 
+_LEFT = """
+SELECT (regexp_match(c.relname, %s))[1] AS names, c.relname, c.relkind
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE n.nspname = %s AND c.relname ~ %s AND c.relkind IN ('r', 'v', 'm')
+"""
+_KINDS = {"r": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW"}
+
 
 def target(settings: ServiceSettings, scratch: str, server_version: int) -> Target:
     """How dbt connects: as the release's role, which becomes the role of its scratch schema.
@@ -43,20 +50,34 @@ def target(settings: ServiceSettings, scratch: str, server_version: int) -> Targ
     )
 
 
-def drop_left_over(conn: psycopg.Connection[Any], scratch: str, job: str) -> None:
-    """Drop what this job's runs made: one runs at a time, so all of it is this one's or a killed one's."""
-    found = conn.execute(
-        "SELECT c.relname, c.relkind FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-        " WHERE n.nspname = %s AND c.relname ~ %s AND c.relkind IN ('r', 'v', 'm')",
-        [scratch, f"__{_hex(job)}_"],
-    ).fetchall()
-    kinds = {"r": "TABLE", "v": "VIEW", "m": "MATERIALIZED VIEW"}
-    for name, kind in found:
-        # CASCADE reaches no further than the schema: nobody else may read what is in it.
-        statement = sql.SQL(f"DROP {kinds[kind]} IF EXISTS {{}} CASCADE").format(
-            sql.Identifier(scratch, name)
+def take(conn: psycopg.Connection[Any], scratch: str, names: str) -> None:
+    """Hold a run's names as long as the connection lasts. Raises PolicyError while another process has them."""
+    if not _held(conn, scratch, names):
+        raise PolicyError(
+            "another process is at this run", where=scratch, remedy="let it end: what it does is done once"
         )
-        conn.execute(statement)
+
+
+def drop_left_over(conn: psycopg.Connection[Any], scratch: str, job: str) -> None:
+    """Drop what runs of this job made: the caller's own, and those whose process is gone."""
+    pattern = f"__({_hex(job)}_[0-9a-f]{{6}})"
+    found = conn.execute(_LEFT, [pattern, scratch, pattern]).fetchall()
+    for names in sorted({names for names, _, _ in found}):
+        if not _held(conn, scratch, names):
+            continue
+        for name, kind in [(name, kind) for of, name, kind in found if of == names]:
+            # CASCADE reaches no further than the schema: nobody else may read what is in it.
+            statement = sql.SQL(f"DROP {_KINDS[kind]} IF EXISTS {{}} CASCADE")
+            conn.execute(statement.format(sql.Identifier(scratch, name)))
+        conn.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [f"{scratch} {names}"])
+
+
+def _held(conn: psycopg.Connection[Any], scratch: str, names: str) -> bool:
+    """Whether this session has got the names of a run; once more if it had them."""
+    row = conn.execute(
+        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"{scratch} {names}"]
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def names_of(job: str, run: str) -> str:

@@ -72,6 +72,7 @@ def run_sql(
         release, scratch = settings.pg_schema, scratch_name(settings.pg_schema)
         mine = scratch_schema.names_of(context.job, str(context.message.id))
         scratch_schema.require_scratch(conn, scratch)
+        scratch_schema.take(conn, scratch, mine)
         scratch_schema.drop_left_over(conn, scratch, context.job)
         plan = plan_run(project, job.tables, release, scratch, mine, scratch_schema.relations(conn, release))
         try:

@@ -36,8 +36,10 @@ def try_models(
     settings = settings or ServiceSettings.parse()
     release, scratch = settings.pg_schema, scratch_name(settings.pg_schema)
     job = "mlops sql"
+    mine = scratch_schema.names_of(job, "")
     with scratch_schema.connection(settings) as conn:
         scratch_schema.require_scratch(conn, scratch)
+        scratch_schema.take(conn, scratch, mine)
         views = scratch_schema.relations(conn, release, kinds="v")
         wanted = list(select) or [n for n, m in project.models.items() if not m.ephemeral and n not in views]
         if not wanted:
@@ -47,7 +49,7 @@ def try_models(
             wanted,
             release,
             scratch,
-            scratch_schema.names_of(job, ""),
+            mine,
             scratch_schema.relations(conn, release),
         )
         target = scratch_schema.target(settings, scratch, conn.info.server_version)

@@ -25,7 +25,7 @@ from mlops_sdk.workload.attempt import JobFailedError
 from mlops_sdk.workload.consume import job_handler
 from mlops_sdk.workload.merge import merge
 from mlops_sdk.workload.runs import Runs
-from mlops_sdk.workload.scratch import names_of
+from mlops_sdk.workload.scratch import drop_left_over, names_of, take
 from mlops_sdk.workload.sql_job import run_sql
 from mlops_sdk.workload.sql_try import KEPT, try_models
 from pipelines.rfm.job import DAILY, JOBS, require_purchases
@@ -127,6 +127,27 @@ def test_the_role_of_the_scratch_schema_reads_the_release_and_writes_nothing_of_
         with conn.transaction():
             drop_scratch(conn, binding)
         assert conn.execute("SELECT FROM pg_roles WHERE rolname = %s", [scratch]).rowcount == 0
+
+
+def test_what_a_run_at_work_has_made_stays_and_what_a_dead_one_left_goes(live: Releases) -> None:
+    scratch, names = scratch_name(live.bind("v0.0.1").pg_schema), names_of("rfm", "a run")
+    with live.connect("v0.0.1") as looking:
+
+        def left() -> int:
+            drop_left_over(looking, scratch, "rfm")
+            found = looking.execute("SELECT FROM pg_class WHERE relnamespace = %s::regnamespace", [scratch])
+            return found.rowcount
+
+        with live.connect("v0.0.1") as working:
+            take(working, scratch, names)
+            working.execute(f"CREATE TABLE {scratch}.rfm_daily__{names} (n int)".encode())
+            assert left() == 1
+            with pytest.raises(PolicyError, match="another process is at this run"):
+                take(looking, scratch, names)
+            drop_left_over(working, scratch, "other")
+            assert left() == 1
+        while left():  # until the server has noticed that the session is over
+            pass
 
 
 def test_a_release_that_is_not_live_merges_nothing(live: Releases) -> None:

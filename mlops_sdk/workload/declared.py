@@ -5,7 +5,9 @@ It must not talk to a server.
 """
 
 import json
+import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,7 +58,10 @@ def main() -> int:
     """Print the faults as a JSON list."""
     asked: dict[str, Any] = json.loads(sys.argv[1])
     flows = {name: FlowSpec.from_document(flow) for name, flow in asked["flows"].items()}
-    sys.stdout.write(json.dumps(list(faults(asked["jobs"], flows))))
+    with tempfile.TemporaryDirectory(prefix="mlops-flows-") as home:
+        os.environ["PREFECT_HOME"] = home  # importing Prefect makes a folder, by default in the person's own
+        found = list(faults(asked["jobs"], flows))
+    sys.stdout.write(json.dumps(found))
     return 0
 
 

@@ -1,7 +1,12 @@
-"""The training flow: thin. What it does is in steps.py, its facts are in the release's variables and nowhere else.
+"""The flows: thin. What they do is in steps.py and job.py, their facts are in the release's variables and nowhere else.
+
+`train_customer_value` trains; `daily` and `backfill` have the job `rfm` do dates, and confirm them.
 
 Importing it is quick: steps import scikit-learn and MLflow when they run.
 """
+
+from collections.abc import Sequence
+from datetime import date
 
 from prefect import flow, get_run_logger
 
@@ -17,6 +22,32 @@ def train_customer_value() -> int | None:
     version = steps.train_value(ServiceSettings.parse(), log.info)
     log.info("version %s", version or "none: it is no better than the mean")
     return version
+
+
+@flow(name="rfm-daily")
+def daily(days: int = 3) -> int:
+    """Have the last `days` days done and confirmed; those that are done already are not done again."""
+    from mlops_sdk.workload.days import last_days
+
+    return _ask(last_days(days), at_once=1, invoker=None)
+
+
+@flow(name="rfm-backfill")
+def backfill(first: date, last: date, at_once: int = 4, invoker: str | None = None) -> int:
+    """Have every day from `first` to `last` done and confirmed; by messages, or by the invoker at this address."""
+    from mlops_sdk.workload.days import days_between
+
+    return _ask(days_between(first, last), at_once=at_once, invoker=invoker)
+
+
+def _ask(days: Sequence[date], *, at_once: int, invoker: str | None) -> int:
+    from mlops_sdk.workload.flow_run import say_release
+    from mlops_sdk.workload.orchestrator import orchestrator
+
+    settings = ServiceSettings.parse()
+    say_release(settings)
+    with orchestrator(settings, report=get_run_logger().info, invoker_url=invoker) as orchestra:
+        return len(orchestra.run("rfm", days, at_once=at_once))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import psycopg
 
 from mlops_sdk.messaging.outcome import RefusedError
 from mlops_sdk.runtime.settings import ServiceSettings
+from mlops_sdk.workload.checks import Call, Fresh, Rows
 from mlops_sdk.workload.context import JobContext
 from mlops_sdk.workload.jobs import Job, Jobs
 from mlops_sdk.workload.sql_job import SqlJob, run_sql
@@ -38,4 +39,27 @@ def require_purchases(conn: psycopg.Connection[Any], day: date) -> None:
         raise RefusedError(f"{day} is an empty day: the release has purchases from {first} to {last}")
 
 
-JOBS = Jobs(Job("rfm", "pipelines.rfm.job:run", time_limit_s=3600))
+def agrees(conn: psycopg.Connection[Any], day: date, result: Any) -> str | None:
+    """Every customer who had bought something by the end of the day has a score, and nobody has two."""
+    del result
+    row = conn.execute(
+        "SELECT (SELECT count(*) FROM rfm_daily WHERE run_date = %(day)s),"
+        " (SELECT count(DISTINCT customer_id) FROM purchases WHERE bought_on <= %(day)s)",
+        {"day": day},
+    ).fetchone()
+    assert row is not None
+    return None if row[0] == row[1] else f"{row[0]:,} scores for {row[1]:,} customers"
+
+
+JOBS = Jobs(
+    Job(
+        "rfm",
+        "pipelines.rfm.job:run",
+        time_limit_s=3600,
+        checks=(
+            Rows("rfm_daily", "run_date"),
+            Fresh("rfm_daily", "run_date"),
+            Call("pipelines.rfm.job:agrees"),
+        ),
+    )
+)

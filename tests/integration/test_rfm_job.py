@@ -22,6 +22,7 @@ from mlops_sdk.state.examine import examine
 from mlops_sdk.state.marks import marks_of
 from mlops_sdk.state.scratch import drop_scratch
 from mlops_sdk.workload.attempt import JobFailedError
+from mlops_sdk.workload.confirm import confirm
 from mlops_sdk.workload.consume import job_handler
 from mlops_sdk.workload.merge import merge
 from mlops_sdk.workload.runs import Runs
@@ -66,7 +67,12 @@ def test_the_rows_of_a_date_are_those_of_pandas_and_stand_once(
         found = read(conn, "rfm_daily", "WHERE run_date = '1998-03-31'")
         expected = rfm("1998-03-31")
         pd.testing.assert_frame_equal(found, expected[list(found)], check_dtype=False)
+        checks = JOBS.job("rfm").checks
+        assert [one.fault for one in confirm(settings.database_conninfo(), checks, DAY, done)] == [""] * 3
         conn.execute("DELETE FROM rfm_daily WHERE customer_id = 1")
+        conn.commit()
+        *_, last = confirm(settings.database_conninfo(), checks, DAY, done)
+        assert last.fault == "2,356 scores for 2,357 customers"
         assert run_sql(context, DAILY, settings) == {"done_before": True}
         assert len(read(conn, "rfm_daily")) == 2356
         left = conn.execute("SELECT FROM pg_class WHERE relnamespace = %s::regnamespace", [scratch])

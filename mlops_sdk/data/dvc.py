@@ -7,13 +7,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mlops_sdk.errors import DeadlineError, InputError, MlopsError, NotFoundError, PolicyError
+from mlops_sdk.release.versioned_data import LockedData
 
 _TIMEOUT_S = 6 * 3600.0  # a first pull may be of a terabyte
 _INPUT_FAULTS = (
@@ -51,20 +52,31 @@ class Dvc:
         """
         self._order("add", targets=[str(self.project / path) for path in paths])
 
-    def push(self, paths: Sequence[str]) -> int:
-        """Bring the versions of PATH.dvc to the remote; how many files were sent.
+    def push(self, versions: Mapping[str, LockedData]) -> int:
+        """Bring the versions that PATH.dvc names, by their paths, to the remote; how many files were sent.
 
-        Raises PolicyError, and sends nothing, where a path holds something else than its version.
+        Raises PolicyError, and sends nothing, where a path holds something else than its version; NotFoundError for
+        one that the remote has not afterwards, because the cache has not all of it.
         """
+        paths = list(versions)
         present = [path for path in paths if (self.project / path).exists()]
         answer = self._order(
-            "push", targets=_dvc_files(self.project, paths), present=_dvc_files(self.project, present)
+            "push",
+            targets=_dvc_files(self.project, paths),
+            present=_dvc_files(self.project, present),
+            versions=[version.md5 for version in versions.values()],
         )
         if changed := sorted(self._paths(answer["changed"], present)):
             raise PolicyError(
                 f"changed since it was added: {', '.join(changed)}",
                 where=str(self.project),
                 remedy=f"`mlops data add {' '.join(changed)}` makes a version of it, `mlops data pull` takes it back",
+            )
+        if lost := [path for path, version in versions.items() if version.md5 not in answer["pushed"]]:
+            raise NotFoundError(
+                f"not in the cache, so it could not be pushed: {', '.join(lost)}",
+                where=str(self.project),
+                remedy="push it from where it was added, or add it again",
             )
         return int(answer["sent"])
 

@@ -25,11 +25,14 @@ def push(order: Order) -> dict[str, Any]:
     """Bring the versions that `targets` (.dvc files of `project`) name to the remote; how many files were `sent`.
 
     None where a place holds something else than its version: `changed` are the .dvc files of those. What is not there
-    at all may be pushed from the cache.
+    at all may be pushed from the cache. `pushed` are those of `versions` that are whole in the remote afterwards: DVC
+    is content with what it cannot find.
     """
     repo = _project(order)
-    changed = _changed(repo, order["present"])
-    return {"changed": changed, "sent": 0 if changed else int(repo.push(order["targets"]))}
+    if changed := _changed(repo, order["present"]):
+        return {"changed": changed, "sent": 0, "pushed": []}
+    sent = int(repo.push(order["targets"]))
+    return {"changed": [], "sent": sent, "pushed": _whole(repo.cloud.get_remote_odb(), order["versions"])}
 
 
 def pull(order: Order) -> int:

@@ -53,11 +53,12 @@ def add(project: Project, environment: str, paths: Sequence[Path]) -> dict[str, 
 def push(project: Project, environment: str, paths: Sequence[Path]) -> tuple[dict[str, LockedData], int]:
     """Bring versions to the remote, of all data where no path is given; what was, and how many files were sent.
 
-    Raises PolicyError outside development, and for data that was changed since it was added.
+    Raises PolicyError outside development, and for data that was changed since it was added; NotFoundError for what
+    neither cache nor remote has.
     """
     _refuse_outside_development(project, environment, "pushed")
     versions = _versions(project, _named(project, paths))
-    return versions, Dvc(project.root).push(list(versions))
+    return versions, Dvc(project.root).push(versions)
 
 
 def pull(project: Project, environment: str, paths: Sequence[Path]) -> tuple[dict[str, LockedData], int]:

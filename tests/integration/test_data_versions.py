@@ -107,6 +107,11 @@ def test_a_release_whose_data_was_not_pushed_is_for_development_and_not_ready_wi
     with pytest.raises(PolicyError, match="data cannot be pulled as it was locked"):
         bring_data(project, checkout, lock.data, silent)
     assert not (checkout / "data" / "ratings.csv").exists()
+    (project.root / "lost").mkdir()
+    for path in PATHS:
+        (project.root / path).rename(project.root / "lost" / path.replace("/", "-"))
+    with pytest.raises(NotFoundError, match=r"could not be pushed: data/posters, data/ratings.csv"):
+        data_versions.push(project, "local", [])
 
 
 def test_a_file_that_was_damaged_in_the_remote_is_refused_and_stays_out_of_the_cache(

@@ -241,7 +241,7 @@ def test_the_evaluation_gates_a_release_by_what_it_recommends_to_held_out_users(
     found = []
     for at_least in ("0.05", "0.9"):
         command = ("python", "-m", "pipelines.recommender.evaluating", "--k", "50", "--at-least", at_least)
-        found.append(command_check("recall", CommandGate(run=command), code, variables))
+        found.append(command_check("recall", CommandGate(run=command, timeout_s=300), code, variables))
 
     assert [check.ok for check in found] == [True, False], found
     figures = [check.detail.partition("recall@50 ")[2].partition(",")[0] for check in found]

@@ -6,10 +6,10 @@ from pathlib import PurePath
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# How long an example takes is the machine's affair, not a law: speed is measured by benchmarks.
-settings.register_profile("tests", deadline=None)
+# How long an example takes, and how fast examples come, is the machine's affair: speed is measured by benchmarks.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 
 pytest_plugins = [

@@ -16,6 +16,7 @@ from mlops_sdk.ledger.database import Connection
 from mlops_sdk.ledger.entries import Entry
 from mlops_sdk.ledger.events import read_events_since_live
 from mlops_sdk.ledger.lease import current
+from mlops_sdk.ledger.pause import paused
 from mlops_sdk.ledger.periods import (
     Moment,
     Period,
@@ -32,7 +33,6 @@ from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.drift import Intended, Seen, differences, documents
-from mlops_sdk.rollout.events.pause import paused
 from mlops_sdk.rollout.readiness import Readiness
 from mlops_sdk.rollout.session import Session, open_session
 

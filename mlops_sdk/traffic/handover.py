@@ -14,6 +14,7 @@ from mlops_sdk.ledger.bindings import require_binding
 from mlops_sdk.ledger.database import Connection, LeaseToken, connect, control_transaction, retry
 from mlops_sdk.ledger.entries import Entry, Pointer
 from mlops_sdk.ledger.lease import require_unheld
+from mlops_sdk.ledger.pause import scheduled
 from mlops_sdk.ledger.store import read_entry, read_pointer
 from mlops_sdk.state import carry, fence
 from mlops_sdk.state.blockers import set_autovacuum
@@ -69,7 +70,7 @@ def handover(
             _commit(conninfo, conn, environment, pointer, target, why, lease, patience)
             pointer = read_pointer(conn, environment)
         follow(conninfo, conn, environment, traffic, lease)
-        change_schedules(schedules, target, report)
+        change_schedules(schedules, scheduled(conn, environment), report)
         _settle(conn, environment)
         assert pointer.entry is not None  # something is live
         return read_entry(conn, environment, pointer.entry)
@@ -84,15 +85,15 @@ def reconcile(
         if pointer.digest is None:
             return None
         follow(conninfo, conn, environment, traffic, None)
-        change_schedules(schedules, pointer.digest)
+        change_schedules(schedules, scheduled(conn, environment))
         _settle(conn, environment)
         return pointer.digest
 
 
 def change_schedules(
-    schedules: Schedules | None, digest: str, report: Callable[[str], None] | None = None
+    schedules: Schedules | None, digest: str | None, report: Callable[[str], None] | None = None
 ) -> None:
-    """Have the schedules of the live release run and no others, and say what was changed, or why it was not."""
+    """Have the schedules of the release `digest` run and no others, and say what was changed, or why it was not."""
     if schedules is None:
         return
     try:

@@ -22,6 +22,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from mlops_sdk.errors import InputError, MovedError, NotFoundError, PolicyError
+from mlops_sdk.ledger.pause import paused, scheduled
 from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.registry.webhooks import sign
 from mlops_sdk.release.next_release import DataUpdate, Event, ModelUpdate
@@ -29,7 +30,7 @@ from mlops_sdk.release.tables import BuilderSpec, ColumnSpec, SourceSpec, TableS
 from mlops_sdk.rollout.events import poll as polling
 from mlops_sdk.rollout.events import react as reacting
 from mlops_sdk.rollout.events.make import code_update
-from mlops_sdk.rollout.events.pause import pause_rehearsals, paused
+from mlops_sdk.rollout.events.pause import pause_rehearsals
 from mlops_sdk.rollout.events.serve import ci_token, event_routes, register
 from mlops_sdk.runtime.passwords import derive_shared
 from tests.support.environment import MASTER_KEY
@@ -228,7 +229,10 @@ def test_a_production_release_pauses_what_staging_has_of_its_version_until_anoth
     (entry,) = found.events()
     assert entry.reason == "paused: v0.0.2 is live in prd"
     assert paused(found.environment.ledger.entries()) == "v0.0.2-rc1"
-    releases.deploy("v0.0.3-rc1")
+    with found.environment.ledger.connect() as conn:
+        assert scheduled(conn, "local") is None, "its schedules do not run"
+        releases.deploy("v0.0.3-rc1")
+        assert scheduled(conn, "local") == releases.locks["v0.0.3-rc1"].digest
     assert paused(found.environment.ledger.entries()) is None
 
 

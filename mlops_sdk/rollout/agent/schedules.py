@@ -1,9 +1,9 @@
 """The duty `schedules`: has the live release's schedules run and no others, where a command could not or was killed.
 
-It never decides what is live: it repeats what follows from the pointer.
+It never decides what is live: it repeats what follows from pointer and pause.
 """
 
-from mlops_sdk.ledger.store import read_pointer
+from mlops_sdk.ledger.pause import scheduled
 from mlops_sdk.rollout.agent.duty import Did, Work
 
 
@@ -12,6 +12,5 @@ def follow_pointer(work: Work) -> Did:
     schedules = work.session.schedules
     if schedules is None:
         return Did("flows have no schedules on a cluster")
-    pointer = read_pointer(work.connection(), work.session.environment)
-    changed = schedules.follow(pointer.digest)
-    return Did("; ".join(changed) or "the live release's schedules run, and no others")
+    changed = schedules.follow(scheduled(work.connection(), work.session.environment))
+    return Did("; ".join(changed) or "the live release's schedules run unless it is paused, and no others")

@@ -20,6 +20,7 @@ from mlops_sdk.ledger.database import Connection
 from mlops_sdk.ledger.entries import Entry, Hold, Pointer
 from mlops_sdk.ledger.events import read_events_since_live
 from mlops_sdk.ledger.lease import Held, current
+from mlops_sdk.ledger.pause import paused
 from mlops_sdk.ledger.periods import read_blocked
 from mlops_sdk.ledger.store import read_pointer
 from mlops_sdk.platform.supervisor import ProgramStatus, Supervisor
@@ -29,7 +30,6 @@ from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.agent.page.remembered import Remembered
 from mlops_sdk.rollout.drift import Intended
 from mlops_sdk.rollout.drift import Seen as Observed
-from mlops_sdk.rollout.events.pause import paused
 from mlops_sdk.rollout.observed import look, read_intended
 from mlops_sdk.rollout.readiness import Readiness
 from mlops_sdk.rollout.readiness_facts import read_readiness

@@ -80,6 +80,7 @@ def _variables(session: Session, lock: Lock, binding: Binding) -> dict[str, str]
         },
         parameters=dict(lock.parameters),
         service=lock.service,
+        jobs=lock.jobs,
         service_port=binding.service_port,
     )
     return {

@@ -19,6 +19,8 @@ from mlops_sdk.registry.models import ResolvedModel
 from mlops_sdk.registry.rest import MlflowRest, connect
 from mlops_sdk.release.manifest import ModelRef
 
+_MOST_NAMES = 20  # of models, told to who names one that is not there
+
 
 @dataclass(frozen=True)
 class FetchedModel:
@@ -153,7 +155,9 @@ class Registry:
         except NotFoundError:
             names = self._names(mlflow)
             close = get_close_matches(reference.name, names, n=1)
-            known = f"registered: {', '.join(names)}" if names else "no model is registered"
+            more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+            shown = ", ".join(names[:_MOST_NAMES])
+            known = f"registered: {shown}{more}" if names else "no model is registered"
             remedy = f"did you mean {close[0]!r}? {known}" if close else known
             return NotFoundError(f"no registered model {reference.name!r}", where=self.uri, remedy=remedy)
         if reference.alias is not None:

@@ -117,7 +117,7 @@ def test_an_alias_is_resolved_to_its_version_with_run_and_signature(registered: 
         (
             ModelRef(name="zzz", alias="x"),
             "no registered model 'zzz'",
-            "registered: doubles, ",  # and what other tests have registered there
+            "registered: ",  # among them what other tests have registered there
         ),
         (ModelRef(name="regression", version=9), "has no version 9", "its versions: 1, 2"),
         (ModelRef(name="regression", alias="champion"), "no alias 'champion'", "candidate (version 2)"),

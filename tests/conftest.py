@@ -22,8 +22,6 @@ pytest_plugins = [
     "tests.support.mlflow_server",
     "tests.support.event_project",
     "tests.support.recommender",
-    "tests.support.clone",
-    "tests.support.matrix.environment",
     "tests.support.films",
     "tests.support.small_stack",
     "tests.support.soak",

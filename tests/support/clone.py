@@ -16,7 +16,6 @@ from typing import Any
 
 import httpx
 import psutil
-import pytest
 
 from tools.clone import ROOT as ROOT
 from tools.clone import clean_environ, clone_checkout, git
@@ -172,22 +171,8 @@ def platform(folder: Path) -> Iterator[Clone]:
         made.run("down", "local", "--delete-data", "--yes")
 
 
-@pytest.fixture(scope="session")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
-    """A clone whose platform has films in its source database and models in its registry."""
-    with platform(tmp_path_factory.mktemp("acceptance")) as made:
-        _load_and_train(made)
-        yield made
-
-
-@pytest.fixture(scope="session")
-def bare_clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
-    """A clone of its own whose platform is up and holds nothing yet."""
-    with platform(tmp_path_factory.mktemp("kills")) as made:
-        yield made
-
-
-def _load_and_train(clone: Clone) -> None:
+def load_and_train(clone: Clone) -> None:
+    """Fill its source database with films, and its registry with models."""
     python = str(clone.root / ".venv" / "bin" / "python")
     environ = clone.environ(**clone.variables())
     commands = (

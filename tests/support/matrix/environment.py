@@ -16,7 +16,6 @@ from typing import Any, LiteralString
 
 import httpx
 import psycopg
-import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
@@ -62,17 +61,6 @@ class Counts:
         """Every acceptance is there, once."""
         for name, count in self.accepted.items():
             assert http.get("/count", params={"name": name}).json() == {"n": count}, name
-
-
-@pytest.fixture(scope="session")
-def small_releases(bare_clone: Clone) -> "Tiny":
-    """An environment with three small releases that stand complete; the last one is live, and there is no hold."""
-    made = Tiny.install(bare_clone, 400)
-    if made.clone.json("status", "local")["hold"]:
-        made.clone.run("resume", "local")
-    for _ in range(3):
-        made.clone.run("deploy", made.manifest(shift=False, derived=False))
-    return made
 
 
 @contextmanager

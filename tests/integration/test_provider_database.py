@@ -34,6 +34,7 @@ from mlops_sdk.traffic.router_files import prepare_router
 from tests.support.environment import MASTER_KEY, Environment
 from tests.support.postgres import ADMINISTRATOR
 from tests.support.releases import Releases
+from tests.support.settings_files import write_settings
 from tests.support.tables import metadata, users
 
 NOWHERE = SecretStr("postgresql://sdk:not-a-password@127.0.0.1:9/none")
@@ -291,7 +292,8 @@ def test_removing_a_release_says_that_it_is_unwanted_and_drops_nothing(
 
 @pytest.fixture
 def configured(provider: ProviderEnvironment, releases: Releases) -> ConfigFile:
-    """Stack config that a person wrote by hand: v0.0.2 live, caused by no entry; a router's folder."""
+    """Stack config that a person wrote by hand: v0.0.2 live, caused by no entry; a router's folder, and no Prefect."""
+    write_settings(releases.environment, provider.folder, provider.root, app="shop")
     prepare_router(provider.folder / "router", 1)
     (provider.root / "stacks").mkdir()
     config = ConfigFile(provider.root / "stacks", "local")

@@ -7,21 +7,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from mlops_sdk.cli.app import app
 from mlops_sdk.ledger.database import connect
 from mlops_sdk.platform.psql import find_psql
 from mlops_sdk.release.project import load_project
-from mlops_sdk.runtime.settings import EnvironmentSettings, OperatorSettings
 from mlops_sdk.stack.drive import Stack
 from mlops_sdk.state import Forked, State, references
 from mlops_sdk.state import connect as connect_release
-from tests.support.environment import MASTER_KEY, Environment
+from tests.support.environment import Environment
 from tests.support.releases import Releases
+from tests.support.settings_files import write_settings
 from tests.support.tables import metadata, users
 
 ROOT = Path(__file__).parents[2]
@@ -33,28 +31,7 @@ def releases(environment: Environment, tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "pyproject.toml").write_text('[tool.mlops]\napp = "shop"\nenvironments = ["local"]\n')
     (tmp_path / "stacks").mkdir()
     (tmp_path / "stacks" / "Pulumi.local.yaml").write_text("config: {}\n")
-    folder = tmp_path / ".mlops" / "local" / "env"
-    folder.mkdir(parents=True)
-    info = psycopg.conninfo.conninfo_to_dict(environment.conninfo().get_secret_value())
-    EnvironmentSettings(
-        environment="local",
-        kind="local",
-        app="shop",
-        project_root=tmp_path,
-        mlflow_tracking_uri="http://127.0.0.1:1",
-        prefect_api_url="http://127.0.0.1:1/api",
-        database_host=str(info["host"]),
-        database_port=int(str(info["port"])),
-        database_name=str(info["dbname"]),
-        source_url=SecretStr("postgresql://nobody"),
-        router_url="http://127.0.0.1:1",
-        model_cache=tmp_path,
-    ).write(folder / "environment.env")
-    OperatorSettings(
-        operator_url=environment.conninfo(),
-        master_key=MASTER_KEY,
-        source_owner_url=SecretStr("postgresql://nobody"),
-    ).write(folder / "operator.env")
+    write_settings(environment, tmp_path / ".mlops" / "local", tmp_path, app="shop")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Stack, "heal", lambda _, **__: [])  # there is no engine here
     found = Releases(environment, tmp_path)

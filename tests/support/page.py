@@ -12,10 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import uvicorn
-from pydantic import SecretStr
 from starlette.types import ASGIApp
 
 from mlops_sdk.ledger.entries import Entry
@@ -30,12 +28,12 @@ from mlops_sdk.rollout.agent.duty import DutyState
 from mlops_sdk.rollout.agent.page import look
 from mlops_sdk.rollout.drift import ServiceSeen
 from mlops_sdk.rollout.session import Session, open_session
-from mlops_sdk.runtime.settings import EnvironmentSettings, OperatorSettings
 from mlops_sdk.stack.config_file import ConfigFile
 from mlops_sdk.state import Derived, Forked, Shared, State
 from mlops_sdk.traffic.router_files import FileTraffic, prepare_router
-from tests.support.environment import MASTER_KEY, Environment
+from tests.support.environment import Environment
 from tests.support.releases import Releases
+from tests.support.settings_files import write_settings
 from tests.support.tables import content, interactions, metadata, users
 
 PROCESSES = ("postgres", "mlflow", "prefect-server", "prefect-worker", "router", "agent")
@@ -137,7 +135,15 @@ def page_project(
     )
     run_git(root, "init", "-q")
     folder = root / ".mlops" / "local"
-    _write_settings(environment, root, folder)
+    write_settings(
+        environment,
+        folder,
+        root,
+        app="recommender",
+        mlflow="http://127.0.0.1:21002",
+        prefect="http://127.0.0.1:21003",
+        router="http://127.0.0.1:21004",
+    )
     prepare_router(folder / "router", 21004)
     config = ConfigFile(root / "stacks", "local")
     config.write({"config": {"mlops-sdk:kind": "local", "mlops-sdk:ports": {"agent": 21005}}})
@@ -173,32 +179,6 @@ class _SupervisorDouble:
             else ProgramStatus(name, "RUNNING", 1000 + n, 60.0, "")
             for n, name in enumerate(PROCESSES)
         }
-
-
-def _write_settings(environment: Environment, root: Path, folder: Path) -> None:
-    (folder / "env").mkdir(parents=True)
-    info = psycopg.conninfo.conninfo_to_dict(environment.conninfo().get_secret_value())
-    settings = EnvironmentSettings(
-        environment="local",
-        kind="local",
-        app="recommender",
-        project_root=root,
-        mlflow_tracking_uri="http://127.0.0.1:21002",
-        prefect_api_url="http://127.0.0.1:21003/api",
-        database_host=str(info["host"]),
-        database_port=int(str(info["port"])),
-        database_name=str(info["dbname"]),
-        source_url=SecretStr("postgresql://nobody@127.0.0.1:1/source"),
-        router_url="http://127.0.0.1:21004",
-        model_cache=root,
-    )
-    settings.write(folder / "env" / "environment.env")
-    operator = OperatorSettings(
-        operator_url=environment.conninfo(),
-        master_key=MASTER_KEY,
-        source_owner_url=SecretStr("postgresql://nobody@127.0.0.1:1/source"),
-    )
-    operator.write(folder / "env" / "operator.env")
 
 
 @contextmanager

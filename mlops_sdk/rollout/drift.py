@@ -101,6 +101,8 @@ class FlowRunSeen:
 class Seen:
     """What was seen. `silent` are parts that could not be looked at, with the reason.
 
+    `has_config` is whether there can be a stack config where this was seen: a pod has none to compare.
+
     `services` are by digest, `processes` say by name whether each runs, `routes` is None where there is no router.
     """
 
@@ -110,6 +112,7 @@ class Seen:
     config: ConfigSeen | None
     flow_runs: tuple[FlowRunSeen, ...] = ()
     silent: Mapping[Part, str] = field(default_factory=dict)
+    has_config: bool = True
 
 
 def differences(intended: Intended, seen: Seen) -> list[Difference]:
@@ -135,7 +138,7 @@ def _silent(intended: Intended, seen: Seen) -> Iterator[Difference]:
 
 
 def _config(intended: Intended, seen: Seen) -> Iterator[Difference]:
-    if "stack config" in seen.silent:
+    if "stack config" in seen.silent or not seen.has_config:
         return
     where = f"stacks/Pulumi.{intended.environment}.yaml"
     sync = f"`mlops stack sync {intended.environment}`"

@@ -73,6 +73,9 @@ def read_intended(conn: Connection, session: Session, locks: Mapping[str, Lock] 
 def look(session: Session, intended: Intended) -> Seen:
     """Return what is seen now. What does not answer is part of what is seen: nothing is raised for it."""
     silent: dict[Part, str] = {}
+    has_config = not session.is_in_pod
+    if session.is_in_pod:
+        session.open_services()  # of releases that came since this pod began
 
     def heard(part: Part, answer: Callable[[], T], otherwise: T) -> T:
         try:
@@ -91,11 +94,12 @@ def look(session: Session, intended: Intended) -> Seen:
         }
         return Seen(
             routes=heard("router", lambda: _routes(session), None),
-            config=heard("stack config", lambda: _config(session), None),
+            config=heard("stack config", lambda: _config(session), None) if has_config else None,
             services={digest: answer.result() for digest, answer in services.items()},
             processes=heard("processes", processes.result, {}),
             flow_runs=heard("flow runs", runs.result, ()),
             silent=silent,
+            has_config=has_config,
         )
 
 

@@ -87,6 +87,8 @@ def look_again(session: Session, lock: Lock, binding: Binding, *, deadline: floa
             raise DeadlineError("the command's time ran out", remedy="give it more with --timeout")
         return left
 
+    if session.is_in_pod:
+        session.open_services()  # of releases that came since this pod began
     try:
         found = verify(session, lock, binding, left_s=left_s)
         return Verification(found.release, found.digest, (*found.checks, *_errors(lock, binding)))

@@ -69,6 +69,13 @@ class Session:
         return self.project.environment_folder(self.environment)
 
     @property
+    def is_in_pod(self) -> bool:
+        """Whether this process is a pod of the environment: with its servers, without Pulumi and without its stack."""
+        from mlops_sdk.platform.inside import Inside
+
+        return isinstance(self.reach, Inside)
+
+    @property
     def schedules(self) -> Schedules | None:
         """The schedules of its releases; None on a cluster, where flows are not made deployments yet."""
         if self.reach is not None:
@@ -99,6 +106,7 @@ class Session:
         """Take the environment's lease, after ending an engine that a predecessor left. Raises LeaseHeldError.
 
         `who` is the login name unless given. What the agent does under a lease is waited for: it is nobody who decides.
+        In a pod it has no engine, and no stack to heal; nobody else changes releases from there.
         """
         lease = self._acquire(Holder.this_process(who))
         if lease.predecessor:
@@ -108,7 +116,8 @@ class Session:
                 )
             )
         try:
-            self.stack.heal(lease_epoch=lease.token.epoch)
+            if who != AGENT or not self.is_in_pod:
+                self.stack.heal(lease_epoch=lease.token.epoch)
         except BaseException:
             lease.release()
             raise

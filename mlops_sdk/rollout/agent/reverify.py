@@ -40,6 +40,10 @@ class Reverify:
         judged = last_judged(session.ledger.entries(_RECENT), digest)
         if binding is None or judged not in ("verified", "withdrawn", ""):
             return Did(f"{lock.release} was never verified: `mlops verify {session.environment}` does it")
+        if session.is_in_pod and lock.verify.commands:
+            # Without them nothing else it passes would say that it passes.
+            ask = f"`mlops verify {session.environment}` on a machine with a checkout asks them"
+            return Did(f"{lock.release} has commands among its gates, and this pod has no code of it: {ask}")
         found = look_again(session, lock, binding, deadline=time.monotonic() + _TIMEOUT_S)
         return self._conclude(work, found, judged)
 

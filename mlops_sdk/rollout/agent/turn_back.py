@@ -21,7 +21,7 @@ from mlops_sdk.rollout.facts import is_own
 from mlops_sdk.rollout.plan import Intent, Plan
 from mlops_sdk.rollout.session import AGENT, Session
 from mlops_sdk.state import references
-from mlops_sdk.state.shift import read_shift
+from mlops_sdk.state.shift import Shift, read_shift
 from mlops_sdk.traffic.shift import shift
 
 PATIENCE_S = DEFAULT_DURATION_S
@@ -54,6 +54,8 @@ class TurnBack:
             return Did(reason)
         if not found.turns_back:
             return Did(*_left_to_a_person(session, found))
+        if _can_do_nothing(session, found):
+            return _left_to_a_machine(session, found)
         try:
             with session.acquire_lease(who=AGENT) as lease:
                 return _turn_back(session, lease, found)
@@ -81,12 +83,31 @@ def _left_to_a_person(session: Session, found: Abandoned) -> tuple[str, bool, tu
     return what, False, (f"{what}: `{how_to_go_on(session.environment, found)}` goes on with it",)
 
 
+def _can_do_nothing(session: Session, found: Abandoned) -> bool:
+    """Whether all that is left to do needs Pulumi and the stack, which a pod does not have: then no lease is taken."""
+    is_there = found.introduced and session.ledger.binding(found.digest) is not None
+    return session.is_in_pod and is_there and _shift_under_way(session) is None
+
+
+def _left_to_a_machine(session: Session, found: Abandoned) -> Did:
+    what = (
+        f"the {found.intent} of {found.release} (entry #{found.n}) was cut off; what is live has all traffic"
+    )
+    remedy = (
+        f"there is no Pulumi in this pod: `mlops agent run turn-back {session.environment}` on a machine with the stack"
+        f" takes {found.release} back, `{how_to_go_on(session.environment, found)}` goes on with it"
+    )
+    return Did(what, problems=(f"{what}: {remedy}",))
+
+
 def _turn_back(session: Session, lease: Lease, found: Abandoned) -> Did:
     if look(session) != found:
         return Did(f"the {found.intent} of {found.release} went on meanwhile")
     cause = MlopsError(f"the {found.intent} of entry #{found.n} was cut off, and nobody went on with it")
     binding = session.ledger.binding(found.digest)
-    evidence = keep_evidence(session, binding, (), cause.what) if binding else None
+    # A pod's folders are read only, and its logs are the cluster's.
+    keeps = binding if not session.is_in_pod else None
+    evidence = keep_evidence(session, keeps, (), cause.what) if keeps else None
     _give_traffic_back(session, lease, cause.what)
     if binding is None or not found.introduced:
         session.ledger.record(
@@ -100,6 +121,8 @@ def _turn_back(session: Session, lease: Lease, found: Abandoned) -> Did:
         return Did(
             f"the {found.intent} of {found.release} (entry #{found.n}) has failed; it had introduced nothing"
         )
+    if session.is_in_pod:
+        return _left_to_a_machine(session, found)
     references.unreference(
         session.operator.operator_url, session.environment, found.digest, lease=lease.token
     )
@@ -110,8 +133,7 @@ def _turn_back(session: Session, lease: Lease, found: Abandoned) -> Did:
 
 def _give_traffic_back(session: Session, lease: Lease, reason: str) -> None:
     """Before all else: the live release gets every request, and the writes of its entities, again."""
-    with session.ledger.connect() as conn:
-        under_way = read_shift(conn, session.environment)
+    under_way = _shift_under_way(session)
     if under_way is not None:
         shift(
             conninfo=session.operator.operator_url,
@@ -123,6 +145,11 @@ def _give_traffic_back(session: Session, lease: Lease, reason: str) -> None:
             actor=AGENT,
             reason=reason,
         )
+
+
+def _shift_under_way(session: Session) -> Shift | None:
+    with session.ledger.connect() as conn:
+        return read_shift(conn, session.environment)
 
 
 def _run(session: Session, lease: Lease, found: Abandoned) -> Run:

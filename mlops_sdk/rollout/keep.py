@@ -3,7 +3,8 @@
 Answers are JSON data; their shapes stand in `docs/reference/output.md`. It decides nothing of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -98,13 +99,17 @@ def unpin(project: Project, environment: str, release: str, *, reason: str) -> d
         }
 
 
-def read(project: Project, environment: str, release: str) -> Reading:
-    """Open a release for reading: a tag, a digest or an address, whose environment wins; empty is the live one."""
+@contextmanager
+def read(project: Project, environment: str, release: str) -> Iterator[Reading]:
+    """Open a release for reading: a tag, a digest or an address, whose environment wins; empty is the live one.
+
+    On a cluster its address is good for the length of the block, or of a program that takes the process's place there.
+    """
     if any(mark in release for mark in "#~@"):
         environment = addresses.parse(release, now=datetime.now(UTC)).environment
     with open_session(project, environment) as session:
         operator = session.operator
-        return open_reading(operator.operator_url, operator.master_key, environment, release)
+        yield open_reading(operator.operator_url, operator.master_key, environment, release)
 
 
 def erase(

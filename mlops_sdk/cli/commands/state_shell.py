@@ -31,22 +31,23 @@ def shell(
     from mlops_sdk.rollout.keep import read
 
     program = psql.find_psql()
-    reading = read(load_project(), environment, release)
-    variables = psql.variables(
-        host=reading.host,
-        port=reading.port,
-        database=reading.database,
-        user=reading.user,
-        password=reading.password,
-        options=reading.options,
-        name=f"mlops shell {reading.release}",
-    )
-    arguments = ["psql"]
-    if command:
-        arguments += ["--no-psqlrc", "--command", command]
-    elif os.isatty(0):
-        typer.echo(f"{reading.release}: {reading.pg_schema}, read only", err=True)
-    else:
-        arguments += ["--no-psqlrc", "--set", "ON_ERROR_STOP=1"]
-    # psql takes this process's place: signals, terminal and exit code are its own.
-    os.execve(program, arguments, dict(variables))  # noqa: S606 - a program found by name, no shell
+    with read(load_project(), environment, release) as reading:
+        variables = psql.variables(
+            host=reading.host,
+            port=reading.port,
+            database=reading.database,
+            user=reading.user,
+            password=reading.password,
+            options=reading.options,
+            name=f"mlops shell {reading.release}",
+        )
+        arguments = ["psql"]
+        if command:
+            arguments += ["--no-psqlrc", "--command", command]
+        elif os.isatty(0):
+            typer.echo(f"{reading.release}: {reading.pg_schema}, read only", err=True)
+        else:
+            arguments += ["--no-psqlrc", "--set", "ON_ERROR_STOP=1"]
+        # psql takes this process's place: signals, terminal and exit code are its own. It does so within the block,
+        # because a forward into a cluster goes on as long as the process whose block has not ended.
+        os.execve(program, arguments, dict(variables))  # noqa: S606 - a program found by name, no shell

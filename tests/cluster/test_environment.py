@@ -70,7 +70,7 @@ def test_two_releases_go_live_one_after_the_other_and_no_request_fails(stg: Clus
 def test_the_state_job_cut_the_release_s_schema(stg: ClusterEnvironment) -> None:
     releases = stg.json("status", "stg")["releases"]
     schemas = {one["pg_schema"] for one in releases}
-    found = stg.run("state", "shell", "stg", "-c", "SELECT current_schemas(false)")
+    found = stg.run("state", "shell", "-e", "stg", "-c", "SELECT current_schemas(false)")
     assert any(schema in found for schema in schemas)
     jobs = json.loads(kubectl_json(stg, "get", "jobs", "-o", "json"))["items"]
     states = [job for job in jobs if job["metadata"]["name"].startswith("state-")]
@@ -151,21 +151,55 @@ def test_planted_secrets_are_found_nowhere(stg: ClusterEnvironment) -> None:
 
 
 def test_a_release_whose_service_crashes_is_turned_back_with_its_pods_words(stg: ClusterEnvironment) -> None:
-    service = stg.clone.root / "pipelines" / "recommender" / "service.py"
-    text = service.read_text(encoding="utf-8")
-    manifest = stg.clone.manifest("v0.0.3")
-    lines = (stg.clone.root / manifest).read_text(encoding="utf-8")
-    crashing = lines.replace("service:create_app", f"service:no_such_{secrets.token_hex(3)}")
-    (stg.clone.root / manifest).write_text(crashing, encoding="utf-8")
-    said = stg.run("deploy", manifest, "-e", "stg", code=20)
-    assert "no_such_" in said
+    commit = stg.clone.git("rev-parse", "HEAD").strip()
+    _shorten_the_wait(stg)
+    manifest = stg.clone.root / stg.clone.manifest("v0.0.3")
+    text = manifest.read_text(encoding="utf-8").replace("ref: HEAD", f"ref: {commit}")
+    missing = f"no_such_{secrets.token_hex(3)}"
+    manifest.write_text(text.replace("service:create_app", f"service:{missing}"), encoding="utf-8")
+    said = stg.run("deploy", str(manifest.relative_to(stg.clone.root)), "-e", "stg", code=20)
+    assert missing in said
     assert stg.json("status", "stg")["live"] == "v0.0.2"
-    assert service.read_text(encoding="utf-8") == text
+    assert _answered_by(stg, "v0.0.2")
+
+
+def test_a_release_that_is_kept_no_longer_leaves_the_namespace_and_its_state_is_given_up(
+    stg: ClusterEnvironment,
+) -> None:
+    first = next(one for one in stg.json("status", "stg")["releases"] if one["release"] == "v0.0.1")
+    manifest = stg.clone.manifest("v0.0.4", candidates=150)
+    text = (stg.clone.root / manifest).read_text(encoding="utf-8").replace("ref: HEAD", "ref: HEAD~1")
+    (stg.clone.root / manifest).write_text(text, encoding="utf-8")
+    stg.run("deploy", manifest, "-e", "stg", "-m", "one more than is kept")
+    with open_session(load_project(stg.clone.root), "stg") as session:
+        assert session.ledger.statuses()[first["digest"]] in ("unreferenced", "retired")
+    with stg.api() as api:
+        objects = [
+            one["metadata"]["name"]
+            for kind in ("deployments", "services", "jobs", "configmaps", "secrets")
+            for one in api.list(kind)
+        ]
+    assert [name for name in objects if short(first["digest"]) in name] == []
+
+
+def test_destroy_leaves_nothing_behind(stg: ClusterEnvironment) -> None:
+    stg.destroy()
+    with stg.api() as api:
+        assert api.namespace_object() is None
 
 
 def _answered_by(stg: ClusterEnvironment, release: str) -> httpx.Response | None:
     answer = stg.ask(_PATH)
     return answer if answer.headers.get("X-MLOps-Release") == release else None
+
+
+def _shorten_the_wait(stg: ClusterEnvironment) -> None:
+    """A crashing service is given 45 s by the program of this clone, in place of the time of a first pull."""
+    program = stg.clone.root / "infra" / "manifests.py"
+    text = program.read_text(encoding="utf-8")
+    assert "PROGRAM_READY_S = 300" in text
+    program.write_text(text.replace("PROGRAM_READY_S = 300", "PROGRAM_READY_S = 45"), encoding="utf-8")
+    stg.clone.git("commit", "--quiet", "-am", "Wait for a shorter time")
 
 
 def _inputs(stg: ClusterEnvironment) -> str:

@@ -79,6 +79,12 @@ class ClusterEnvironment:
         host = {"Host": f"{self.namespace}.test"}
         return httpx.Client(base_url=self.cluster.gateway, headers=host, trust_env=False, timeout=20)
 
+    def destroy(self) -> str:
+        """Remove everything, as a person does."""
+        return self.clone.shell_of(
+            "stg", "pulumi destroy --yes --skip-preview --stack stg --non-interactive", timeout_s=400
+        )
+
     def json(self, *arguments: str) -> Any:
         """What `mlops ARGUMENTS -o json` prints."""
         return self.clone.json(*arguments)
@@ -109,7 +115,7 @@ def cluster_environment(folder: Path, cluster: RealCluster) -> Iterator[ClusterE
     try:
         yield made
     finally:
-        clone.shell_of("stg", "pulumi destroy --yes --skip-preview --stack stg --non-interactive")
+        made.destroy()
 
 
 def configure(made: ClusterEnvironment) -> None:
@@ -119,6 +125,8 @@ def configure(made: ClusterEnvironment) -> None:
     text = project.read_text(encoding="utf-8")
     facts = f'environments = ["stg", "prd"]\nimage_repository = "{REPOSITORY}"'
     text = re.sub(r"(?m)^environments = .*", facts, text)
+    # The fewest that may be kept, so that a third one retires the first.
+    text = re.sub(r"(?m)^keep = .*", "keep = 2", text)
     project.write_text(text, encoding="utf-8")
     program = root / "Pulumi.yaml"
     text = program.read_text(encoding="utf-8")

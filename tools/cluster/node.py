@@ -369,7 +369,7 @@ def _run(command: Sequence[str]) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     except FileNotFoundError as error:
         raise MlopsError(
-            f"{command[0]} is not on this machine", remedy="see docs/cluster-tests.md"
+            f"{command[0]} is not on this machine", remedy="see docs/how-to/test-on-a-cluster.md"
         ) from error
     if done.returncode:
         raise MlopsError(f"{' '.join(command)} failed: {done.stderr.strip()}")

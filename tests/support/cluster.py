@@ -187,7 +187,7 @@ def _import_python(node: Node) -> None:
     """The base image under a full name, as pods ask for it."""
     base = ensure_base(print)
     with tempfile.TemporaryDirectory(dir=node.state) as scratch:
-        node.import_image(export(base, Path(scratch, "base.tar"), name=PYTHON_IMAGE))
+        node.import_image(export({base: PYTHON_IMAGE}, Path(scratch, "base.tar")))
 
 
 def kubectl(cluster: RealCluster, *arguments: str) -> Any:

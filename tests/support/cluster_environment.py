@@ -100,9 +100,8 @@ def project_images(root: Path, cluster: RealCluster) -> None:
     commit = git(root, "rev-parse", "HEAD")
     with tempfile.TemporaryDirectory(prefix="mlops-images-") as folder:
         source = checked_out(root, commit, Path(folder, "source"))
-        for target in IMAGE_TARGETS:
-            name = build(source, commit, target, print)
-            cluster.node.import_image(export(name, Path(folder, "image.tar")))
+        names = [build(source, commit, target, print) for target in IMAGE_TARGETS]
+        cluster.node.import_image(export({name: name for name in names}, Path(folder, "images.tar")))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Must not decide what an image holds: the Dockerfile does.
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -52,19 +53,18 @@ def build(
     return name
 
 
-def export(
-    image: str, archive: Path, environ: Mapping[str, str] = os.environ, *, name: str | None = None
-) -> Path:
-    """Write an image of buildah's store as an OCI archive, under its own name or `name`; return the archive."""
+def export(names: Mapping[str, str], archive: Path, environ: Mapping[str, str] = os.environ) -> Path:
+    """Write images of buildah's store as one OCI archive, each under the name that it is mapped to; the archive.
+
+    Layers that they share are in it once. Raises MlopsError.
+    """
     archive.unlink(missing_ok=True)
-    buildah(
-        "push",
-        "--quiet",
-        "--disable-compression",
-        image,
-        f"oci-archive:{archive}:{name or image}",
-        environ=environ,
-    )
+    with tempfile.TemporaryDirectory(dir=archive.parent) as layout:
+        for image, name in names.items():
+            buildah(
+                "push", "--quiet", "--disable-compression", image, f"oci:{layout}:{name}", environ=environ
+            )
+        subprocess.run(["tar", "-c", "-f", str(archive), "-C", layout, "."], check=True, timeout=300)
     return archive
 
 

@@ -135,14 +135,21 @@ def metadata(
     name: str,
     component: str | None = None,
     section: ReleaseSection | None = None,
-    **more: Any,
+    *,
+    annotations: Mapping[str, pulumi.Input[str]] | None = None,
+    takes_over: bool = True,
 ) -> Object:
-    """Metadata of an object in the namespace. Every name is given: none is made up by Pulumi."""
+    """Metadata of an object in the namespace. Every name is given: none is made up by Pulumi.
+
+    `takes_over`: a declared field that somebody changed by hand is ours again with the next update, which a conflict
+    would stop otherwise. Not for an object that another part of the product writes too.
+    """
+    noted = {**({"pulumi.com/patchForce": "true"} if takes_over else {}), **(annotations or {})}
     return {
         "name": name,
         "namespace": settings.namespace,
         "labels": labels(settings, component or name, section),
-        **more,
+        **({"annotations": noted} if noted else {}),
     }
 
 

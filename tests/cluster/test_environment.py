@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from mlops_sdk.cluster.pods import read_pods
-from mlops_sdk.release.digest import short
+from mlops_sdk.release.digest import digest_of, short
 from mlops_sdk.release.project import load_project
 from mlops_sdk.rollout.flow_runs import FlowJob, Prefect
 from mlops_sdk.rollout.session import open_session
@@ -202,15 +202,17 @@ def _shorten_the_wait(stg: ClusterEnvironment) -> None:
     stg.clone.git("commit", "--quiet", "-am", "Wait for a shorter time")
 
 
-def _inputs(stg: ClusterEnvironment) -> str:
-    """What is registered of the releases, without what a handover may change."""
-    exported = json.loads(stg.clone.shell_of("stg", "pulumi stack export --stack stg"))
-    found = {
-        one["urn"]: one.get("inputs")
+def _inputs(stg: ClusterEnvironment) -> dict[str, str]:
+    """The digest of what each resource is declared with, by URN, without what a handover may change.
+
+    Encrypted, the same secret would be another text each time.
+    """
+    exported = json.loads(stg.clone.shell_of("stg", "pulumi stack export --show-secrets --stack stg"))
+    return {
+        one["urn"]: digest_of(one.get("inputs"))
         for one in exported["deployment"]["resources"]
         if not one["type"].endswith((":Live", "pulumi:Stack"))
     }
-    return json.dumps(found, sort_keys=True)
 
 
 def _clients(stg: ClusterEnvironment) -> AbstractContextManager[Counter[str]]:

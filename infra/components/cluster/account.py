@@ -48,7 +48,7 @@ class Account(pulumi.ComponentResource):
         metadata = manifests.metadata(settings, name)
         account = core.v1.ServiceAccount(
             f"{name}-account",
-            metadata={**metadata, "annotations": dict(args.annotations)},
+            metadata=manifests.metadata(settings, name, annotations=args.annotations),
             automount_service_account_token=False,
             opts=inside,
         )

@@ -55,7 +55,8 @@ class Gateway(pulumi.ComponentResource):
             naming.ROUTE,
             api_version=API,
             kind="HTTPRoute",
-            metadata=manifests.metadata(settings, naming.ROUTE),
+            # The rules are the TrafficPort's: to take them over would send the traffic where it was at first.
+            metadata=manifests.metadata(settings, naming.ROUTE, takes_over=False),
             spec=spec,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[gateway], ignore_changes=["spec.rules"]),
         )

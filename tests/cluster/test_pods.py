@@ -30,7 +30,8 @@ def test_a_pod_that_dies_is_told_with_its_reason(
     )
     assert found
     assert [pod.workload for pod in read_pods(namespace)] == [name]
-    assert not any(pod.running for pod in read_pods(namespace))
+    # It is started again and again, and runs for a moment each time.
+    until(lambda: not any(pod.running for pod in read_pods(namespace)), f"the end of {name}")
 
 
 def test_an_image_that_cannot_be_had_is_told(namespace: ApiServer) -> None:

@@ -37,9 +37,10 @@ def measure(project: Project, sizes: Sizes, say: Say) -> Found:
     notes = []
     for rows in (sizes.small_rows, sizes.large_rows):
         say(f"rollback: {rows:,} rows, and a release that is forked with them")
+        live = project.deploy()  # what is live may be another bench's, which answers something else
         _load(project, rows)
         began = monotonic()
-        live, other = project.live, project.deploy()
+        other = project.deploy()
         notes.append(f"the deploy before, which forks {rows:,} rows, took {monotonic() - began:.0f} s")
         targets = [live, other]
         traffic[rows], whole[rows] = [], []

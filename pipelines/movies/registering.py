@@ -4,28 +4,18 @@ A version carries the tag `training`: a digest of data, configuration and librar
 registered again, so a flow run that was killed goes on where it stopped. It must not train or judge.
 """
 
-import logging
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-# MLflow asks Git for the commit of the running script and warns without Git; the environment knows the commit.
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-# Its own seven tries with doubling waits hide a stopped server for minutes; a flow run can be started again.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
-
 import mlflow
-from mlflow.exceptions import MlflowException
-from mlflow.models import infer_signature
 from sklearn.pipeline import Pipeline
 
-from mlops_sdk.errors import NotFoundError, UnreachableError
+from mlops_sdk.errors import NotFoundError
 from mlops_sdk.registry.client import Registry
 from mlops_sdk.registry.load import load
+from mlops_sdk.registry.trained import TRAINING_TAG, asking, log_model, make_version
+from mlops_sdk.registry.trained import registered as trainings
 from mlops_sdk.release.digest import digest_of
 from mlops_sdk.release.manifest import ModelRef
 from pipelines.movies.checking import Report
@@ -37,13 +27,6 @@ from pipelines.movies.training import Configuration
 MODEL = "movie-rating"
 CHAMPION = "champion"
 EXPERIMENT = "movies-training"
-TRAINING_TAG = "training"
-
-for _name in ("mlflow.sklearn", "mlflow.models.model", "mlflow.tracking._model_registry.fluent"):
-    logging.getLogger(_name).setLevel(logging.ERROR)
-
-# What loading and calling the model needs. Given here because MLflow would infer it, 9 s a model.
-_REQUIREMENTS = ("scikit-learn", "numpy", "scipy", "pandas")
 
 
 @dataclass(frozen=True)
@@ -79,10 +62,8 @@ def training_digest(extract: Extract, configuration: Configuration) -> str:
 
 def registered(tracking_uri: str, digest: str) -> int | None:
     """The version of a training, if there is one. Raises UnreachableError."""
-    with _asking(tracking_uri):
-        client = mlflow.MlflowClient(tracking_uri)
-        found = client.search_model_versions(f"name = '{MODEL}'")
-    return min((int(each.version) for each in found if each.tags.get(TRAINING_TAG) == digest), default=None)
+    with asking(tracking_uri) as client:
+        return trainings(client, MODEL).get((MODEL, digest))
 
 
 def champion(tracking_uri: str, cache: Path) -> tuple[int, Model] | None:
@@ -97,7 +78,7 @@ def champion(tracking_uri: str, cache: Path) -> tuple[int, Model] | None:
 
 def log_run(tracking_uri: str, training: Training, what: str, verdict: Verdict | None = None) -> str:
     """Log a run with parameters, metrics, the report and the digests; its id. Nothing is registered."""
-    with _asking(tracking_uri):
+    with asking(tracking_uri):
         mlflow.set_experiment(EXPERIMENT)
         with mlflow.start_run(run_name=what) as run:
             mlflow.log_params(training.configuration.model_dump())
@@ -118,42 +99,9 @@ def log_run(tracking_uri: str, training: Training, what: str, verdict: Verdict |
 
 def register(tracking_uri: str, training: Training, run_id: str, verdict: Verdict) -> int:
     """Make the model of a run a version and the champion; its number. Raises UnreachableError."""
-    with _asking(tracking_uri):
-        client = mlflow.MlflowClient(tracking_uri)
+    # Of films of which everything is known, or the example would lack columns.
+    example = training.example.features.dropna().head(3)
+    with asking(tracking_uri) as client:
         with mlflow.start_run(run_id=run_id):
-            logged = mlflow.sklearn.log_model(
-                training.model,
-                name=MODEL,
-                # The registry is the project's own, and a plain pickle loads without a further library.
-                serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_PICKLE,
-                pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
-                signature=infer_signature(
-                    training.example.features, training.model.predict(training.example.features)
-                ),
-                # Of films of which everything is known, or the example would lack columns.
-                input_example=training.example.features.dropna().head(3),
-            )
-        created = mlflow.register_model(
-            logged.model_uri, MODEL, await_registration_for=0, tags={TRAINING_TAG: training.digest}
-        )
-        client.update_model_version(MODEL, created.version, description=verdict.why)
-        client.set_registered_model_alias(MODEL, CHAMPION, str(created.version))
-        return int(created.version)
-
-
-@contextmanager
-def _asking(tracking_uri: str) -> Iterator[None]:
-    mlflow.set_tracking_uri(tracking_uri)
-    try:
-        yield
-    except MlflowException as error:
-        if not _is_connection_error(error):
-            raise
-        raise UnreachableError(
-            "MLflow did not answer", where=tracking_uri, remedy="start it: `mlops up ENV`"
-        ) from error
-
-
-def _is_connection_error(error: BaseException) -> bool:
-    """Whether `requests` could not reach the server; MLflow wraps that without a code of its own."""
-    return any(text in str(error) for text in ("Max retries exceeded", "Connection refused", "timed out"))
+            uri = log_model(training.model, MODEL, example, training.model.predict(example))
+        return make_version(client, uri, MODEL, training.digest, description=verdict.why, alias=CHAMPION)

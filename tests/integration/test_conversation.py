@@ -5,20 +5,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from starlette.testclient import TestClient
 
 from mlops_sdk.registry.client import Registry
 from mlops_sdk.release.lock import LockedModel
 from mlops_sdk.release.lock_file import read_lock, write_lock
-from mlops_sdk.runtime.passwords import derive
-from mlops_sdk.runtime.settings import ModelPin, ServiceSettings
 from pipelines.conversation.service import NOBODY, create_app
 from pipelines.conversation.skills import SKILLS
 from pipelines.conversation.tables import STATE
 from pipelines.conversation.training import ensure_adapters
-from tests.support.environment import MASTER_KEY, Environment
+from tests.support.environment import Environment
 from tests.support.mlflow_server import MlflowServer
 from tests.support.releases import Releases
 
@@ -61,30 +58,8 @@ def releases(environment: Environment, adapters: tuple[Models, Models]) -> Relea
 @contextmanager
 def service(releases: Releases, tag: str, mlflow: MlflowServer) -> Iterator[TestClient]:
     """The release's service with its own role, models and pg_schema; ready."""
-    lock, binding = releases.locks[tag], releases.bind(tag)
-    info = psycopg.conninfo.conninfo_to_dict(releases.conninfo.get_secret_value())
-    settings = ServiceSettings(
-        environment="local",
-        kind="local",
-        app=lock.app,
-        project_root=ROOT,
-        mlflow_tracking_uri=mlflow.uri,
-        prefect_api_url="http://127.0.0.1:9/api",
-        database_host=str(info["host"]),
-        database_port=int(str(info["port"])),
-        database_name=str(info["dbname"]),
-        source_url=releases.environment.admin,
-        router_url="http://127.0.0.1:9",
-        model_cache=mlflow.folder / "cache",
-        release=tag,
-        release_digest=lock.digest,
-        commit=lock.code.commit,
-        database_user=binding.role,
-        database_password=derive(MASTER_KEY, binding.role),
-        models={k: ModelPin(name=m.name, version=m.version, digest=m.digest) for k, m in lock.models.items()},
-        parameters={},
-        pg_schema=binding.pg_schema,
-        service_port=binding.service_port,
+    settings = releases.service_settings(
+        tag, project_root=ROOT, mlflow_tracking_uri=mlflow.uri, model_cache=mlflow.folder / "cache"
     )
     with TestClient(create_app(settings)) as client:
         while client.get("/readyz").status_code != 200:

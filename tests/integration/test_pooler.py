@@ -9,7 +9,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from mlops_sdk.release.binding import Binding
 from mlops_sdk.runtime.passwords import derive
 from mlops_sdk.runtime.settings import ServiceSettings
 from mlops_sdk.serving.database import create_pool
@@ -33,32 +32,6 @@ def build_content(context: BuildContext) -> Iterator[list[dict[str, Any]]]:
 BUILDERS: Mapping[str, Build] = {"content": build_content}
 
 
-def settings(releases: Releases, binding: Binding, port: int) -> ServiceSettings:
-    return ServiceSettings(
-        environment="local",
-        kind="local",
-        app=releases.environment.app,
-        project_root=releases.root,
-        mlflow_tracking_uri="http://127.0.0.1:1",
-        prefect_api_url="http://127.0.0.1:1/api",
-        database_host="127.0.0.1",
-        database_port=port,
-        database_name=releases.environment.database.name,
-        source_url=releases.environment.admin,
-        router_url="http://127.0.0.1:1",
-        model_cache=releases.root,
-        release=binding.release,
-        release_digest=binding.digest,
-        commit="a" * 40,
-        database_user=binding.role,
-        database_password=derive(MASTER_KEY, binding.role),
-        models={},
-        parameters={},
-        pg_schema=binding.pg_schema,
-        service_port=1,
-    )
-
-
 @pytest.fixture
 def releases(environment: Environment, tmp_path: Path) -> Releases:
     (tmp_path / "app").mkdir()
@@ -77,10 +50,10 @@ def test_a_release_works_behind_a_transaction_pooler_through_a_handover(releases
     first, second = (releases.bind(tag) for tag in ("v0.0.1", "v0.0.2"))
     passwords = {b.role: derive(MASTER_KEY, b.role).get_secret_value() for b in (first, second)}
     with transaction_pooler(releases.environment.database, passwords) as port:
-        slots = asyncio.run(_serve(settings(releases, first, port), "current"))
+        slots = asyncio.run(_serve(releases.service_settings(first.release, database_port=port), "current"))
         releases.make_live("v0.0.2")
-        slots += asyncio.run(_serve(settings(releases, first, port), "next"))
-        slots += asyncio.run(_serve(settings(releases, second, port), "current"))
+        slots += asyncio.run(_serve(releases.service_settings(first.release, database_port=port), "next"))
+        slots += asyncio.run(_serve(releases.service_settings(second.release, database_port=port), "current"))
     assert slots == ["current", "next", "current"]
     with releases.connect("v0.0.2") as conn:
         assert conn.execute("SELECT count FROM users WHERE user_id = 1").fetchone() == (2 * WRITERS * WRITES,)

@@ -33,7 +33,7 @@ from pipelines.rfm.job import DAILY, JOBS, require_purchases
 from pipelines.rfm.tables import STATE
 from tests.support.environment import Environment
 from tests.support.releases import Releases
-from tests.support.shop import BUILDERS, asked, read, rfm, service_settings
+from tests.support.shop import BUILDERS, asked, read, rfm
 
 DAY = date(1998, 3, 31)
 # The job reads purchases alone: models of other tables need not be built here.
@@ -53,7 +53,7 @@ def live(shop: Releases) -> Releases:
 def test_the_rows_of_a_date_are_those_of_pandas_and_stand_once(
     live: Releases, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings, context = service_settings(live, "v0.0.1"), asked(DAY)
+    settings, context = live.service_settings("v0.0.1"), asked(DAY)
     scratch = scratch_name(settings.pg_schema)
     with live.connect("v0.0.1") as conn:  # what a run that was killed has left
         conn.execute(f"SET ROLE {scratch}".encode())
@@ -80,7 +80,7 @@ def test_the_rows_of_a_date_are_those_of_pandas_and_stand_once(
 
 
 def test_rows_that_do_not_fit_or_fail_a_test_are_not_written(live: Releases) -> None:
-    settings = service_settings(live, "v0.0.1")
+    settings = live.service_settings("v0.0.1")
     model = Path("pipelines/rfm/dbt/models/daily/rfm_daily.sql")
     good = model.read_text()
     model.write_text(good + "union all (select date '1998-03-31', s.*, 'lost' from scored as s limit 1)")
@@ -95,7 +95,7 @@ def test_rows_that_do_not_fit_or_fail_a_test_are_not_written(live: Releases) -> 
 
 
 def test_dates_without_data_are_refused_before_anything_is_run(live: Releases) -> None:
-    settings = service_settings(live, "v0.0.1")
+    settings = live.service_settings("v0.0.1")
     with pytest.raises(RefusedError, match="2999-01-01 is in the future"):
         run_sql(asked(date(2999, 1, 1)), DAILY, settings)
     with live.connect("v0.0.1") as conn:
@@ -159,7 +159,7 @@ def test_what_a_run_at_work_has_made_stays_and_what_a_dead_one_left_goes(live: R
 def test_a_release_that_is_not_live_merges_nothing(live: Releases) -> None:
     live.lock("v0.0.2", STATE_OF_JOBS, service="a.b:c")
     live.prepare("v0.0.2", BUILDERS)
-    settings = service_settings(live, "v0.0.2")
+    settings = live.service_settings("v0.0.2")
     scratch = scratch_name(settings.pg_schema)
     with live.connect("v0.0.2") as conn:
         conn.execute(f"CREATE TABLE {scratch}.made AS SELECT * FROM rfm_daily".encode())
@@ -176,7 +176,7 @@ def test_a_release_that_is_not_live_merges_nothing(live: Releases) -> None:
 
 
 def test_models_are_tried_by_hand_without_a_row_in_the_release(live: Releases) -> None:
-    settings = service_settings(live, "v0.0.1")
+    settings = live.service_settings("v0.0.1")
     found = try_models(Path("pipelines/rfm/dbt"), DAY, settings, select=["rfm_daily"], tests=True)
     assert [(result.kind, result.name, result.rows) for result in found if result.kind == "model"] == [
         ("model", "rfm_daily", 2357)
@@ -251,7 +251,7 @@ def test_rows_that_are_rederived_are_merged_once_on_both_sides_of_a_rollback(
 def test_a_job_that_is_killed_while_dbt_works_writes_nothing_and_its_next_attempt_does_it(
     live: Releases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings, message = service_settings(live, "v0.0.1"), asked(DAY).message
+    settings, message = live.service_settings("v0.0.1"), asked(DAY).message
     for name, value in settings.variables().items():
         monkeypatch.setenv(name, value.get_secret_value() if isinstance(value, SecretStr) else value)
     runs = Runs(settings.database_conninfo(), settings.release_digest)

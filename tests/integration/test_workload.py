@@ -22,15 +22,13 @@ from pydantic import SecretStr
 from mlops_sdk.errors import InputError
 from mlops_sdk.messaging import Consumer, Messenger, RetryPolicy, postgres_queue
 from mlops_sdk.messaging.postgres import PostgresTransport
-from mlops_sdk.runtime.passwords import derive
-from mlops_sdk.runtime.settings import ServiceSettings
 from mlops_sdk.state import Forked, State
 from mlops_sdk.state.marks import marks_of
 from mlops_sdk.workload.consume import given_up, job_handler, load_jobs
 from mlops_sdk.workload.invoker import create_invoker
 from mlops_sdk.workload.jobs import QUEUE
 from mlops_sdk.workload.runs import Runs
-from tests.support.environment import MASTER_KEY, Environment
+from tests.support.environment import Environment
 from tests.support.job_functions import JOBS
 from tests.support.releases import Releases
 
@@ -247,32 +245,7 @@ def test_an_invoker_without_a_token_does_not_start(workload: Workload) -> None:
 
 def consumer_process(workload: Workload, tmp_path: Path) -> subprocess.Popen[bytes]:
     """The job consumer as it is started in an environment, with the release's variables."""
-    releases = workload.releases
-    binding, lock = releases.bind("v0.0.1"), releases.locks["v0.0.1"]
-    info = psycopg.conninfo.conninfo_to_dict(releases.conninfo.get_secret_value())
-    settings = ServiceSettings(
-        environment="local",
-        kind="local",
-        app=lock.app,
-        project_root=ROOT,
-        mlflow_tracking_uri="http://127.0.0.1:1",
-        prefect_api_url="http://127.0.0.1:1/api",
-        database_host=str(info["host"]),
-        database_port=int(str(info["port"])),
-        database_name=str(info["dbname"]),
-        source_url=releases.environment.admin,
-        router_url="http://127.0.0.1:1",
-        model_cache=tmp_path,
-        release="v0.0.1",
-        release_digest=lock.digest,
-        commit=lock.code.commit,
-        database_user=binding.role,
-        database_password=derive(MASTER_KEY, binding.role),
-        models={},
-        parameters={},
-        pg_schema=binding.pg_schema,
-        service_port=4000,
-    )
+    settings = workload.releases.service_settings("v0.0.1", project_root=ROOT, model_cache=tmp_path)
     variables = {
         name: value.get_secret_value() if isinstance(value, SecretStr) else value
         for name, value in settings.variables().items()

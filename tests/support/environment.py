@@ -17,6 +17,7 @@ from mlops_sdk.ledger.store import Ledger
 from mlops_sdk.runtime.passwords import derive
 from tests.support.postgres import ADMINISTRATOR, PostgresDatabase
 
+NOBODY = "http://127.0.0.1:1"  # where no server answers
 MASTER_KEY = SecretStr("dGVzdHMgdXNlIG9uZSBrZXkgb2YgMzIgYnl0ZXMuLi4")
 
 

@@ -18,7 +18,7 @@ from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock, LockedModel
 from mlops_sdk.release.tables import TableSpec
 from mlops_sdk.runtime.passwords import derive
-from mlops_sdk.runtime.settings import BuildOrder, BuildSettings, ModelPin
+from mlops_sdk.runtime.settings import BuildOrder, BuildSettings, ModelPin, ServiceSettings
 from mlops_sdk.state import State, build, cut, fork, shared
 from mlops_sdk.state.describe import describe_state
 from mlops_sdk.state.fill import Build, fill
@@ -26,7 +26,7 @@ from mlops_sdk.state.fingerprint import build_order, fingerprints
 from mlops_sdk.state.watermarks import read_watermarks
 from mlops_sdk.traffic.handover import handover
 from mlops_sdk.traffic.port import Routes
-from tests.support.environment import MASTER_KEY, Environment
+from tests.support.environment import MASTER_KEY, NOBODY, Environment
 from tests.support.locks import make_lock
 
 
@@ -89,31 +89,39 @@ class Releases:
 
     def settings(self, tag: str, order: BuildOrder) -> BuildSettings:
         """What a build of the release gets as its environment."""
+        return BuildSettings(**self._variables(tag, order.role), build=order)
+
+    def service_settings(self, tag: str, **given: Any) -> ServiceSettings:
+        """What the release's service and jobs get as their environment, but for what is `given`."""
+        binding = self.bind(tag)
+        own = {"pg_schema": binding.pg_schema, "service_port": binding.service_port}
+        return ServiceSettings(**{**self._variables(tag, binding.role), **own, **given})
+
+    def _variables(self, tag: str, role: str) -> dict[str, Any]:
         lock, info = self.locks[tag], psycopg.conninfo.conninfo_to_dict(self.conninfo.get_secret_value())
-        return BuildSettings(
-            environment="local",
-            kind="local",
-            app=lock.app,
-            project_root=self.root,
-            mlflow_tracking_uri="http://127.0.0.1:1",
-            prefect_api_url="http://127.0.0.1:1/api",
-            database_host=str(info["host"]),
-            database_port=int(str(info["port"])),
-            database_name=str(info["dbname"]),
-            source_url=self.environment.admin,
-            router_url="http://127.0.0.1:1",
-            model_cache=self.root,
-            release=tag,
-            release_digest=lock.digest,
-            commit=lock.code.commit,
-            database_user=order.role,
-            database_password=derive(MASTER_KEY, order.role),
-            models={
+        return {
+            "environment": "local",
+            "kind": "local",
+            "app": lock.app,
+            "project_root": self.root,
+            "mlflow_tracking_uri": NOBODY,
+            "prefect_api_url": f"{NOBODY}/api",
+            "database_host": str(info["host"]),
+            "database_port": int(str(info["port"])),
+            "database_name": str(info["dbname"]),
+            "source_url": self.environment.admin,
+            "router_url": NOBODY,
+            "model_cache": self.root,
+            "release": tag,
+            "release_digest": lock.digest,
+            "commit": lock.code.commit,
+            "database_user": role,
+            "database_password": derive(MASTER_KEY, role),
+            "models": {
                 k: ModelPin(name=m.name, version=m.version, digest=m.digest) for k, m in lock.models.items()
             },
-            parameters=lock.parameters,
-            build=order,
-        )
+            "parameters": lock.parameters,
+        }
 
     def order(self, tag: str, table: str, *, lease: LeaseToken | None = None) -> BuildOrder | None:
         """Begin an attempt at a derived table, as a deployer does."""

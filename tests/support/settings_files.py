@@ -6,10 +6,7 @@ import psycopg
 from pydantic import SecretStr
 
 from mlops_sdk.runtime.settings import EnvironmentSettings, OperatorSettings
-from tests.support.environment import MASTER_KEY, Environment
-
-NOBODY = "http://127.0.0.1:1"
-"""Where no server answers."""
+from tests.support.environment import MASTER_KEY, NOBODY, Environment
 
 
 def write_settings(

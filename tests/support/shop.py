@@ -8,15 +8,12 @@ from typing import Any
 import pandas as pd
 import psycopg
 import pytest
-from pydantic import SecretStr
 
 from mlops_sdk.messaging import Envelope
-from mlops_sdk.runtime.passwords import derive
-from mlops_sdk.runtime.settings import ServiceSettings
 from mlops_sdk.workload.context import JobContext
 from pipelines.rfm.purchases import build_purchases
 from pipelines.rfm.source import load_source, read_purchases
-from tests.support.environment import MASTER_KEY, Environment
+from tests.support.environment import Environment
 from tests.support.postgres import ROOT
 from tests.support.releases import Releases
 
@@ -34,35 +31,6 @@ def shop(environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     load_source(environment.admin)
     return Releases(environment, tmp_path)
-
-
-def service_settings(releases: Releases, tag: str) -> ServiceSettings:
-    """What a job of a release gets as its environment."""
-    binding, lock = releases.bind(tag), releases.locks[tag]
-    info = psycopg.conninfo.conninfo_to_dict(releases.conninfo.get_secret_value())
-    return ServiceSettings(
-        environment="local",
-        kind="local",
-        app=lock.app,
-        project_root=releases.root,
-        mlflow_tracking_uri="http://127.0.0.1:1",
-        prefect_api_url="http://127.0.0.1:1/api",
-        database_host=str(info["host"]),
-        database_port=int(str(info["port"])),
-        database_name=str(info["dbname"]),
-        source_url=SecretStr("unused"),
-        router_url="http://127.0.0.1:1",
-        model_cache=releases.root,
-        release=tag,
-        release_digest=lock.digest,
-        commit=lock.code.commit,
-        database_user=binding.role,
-        database_password=derive(MASTER_KEY, binding.role),
-        pg_schema=binding.pg_schema,
-        service_port=1,
-        models={},
-        parameters=lock.parameters,
-    )
 
 
 def asked(day: date, job: str = "rfm") -> JobContext:

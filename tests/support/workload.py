@@ -13,12 +13,11 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from mlops_sdk.messaging import postgres_queue
-from mlops_sdk.runtime.passwords import derive
 from mlops_sdk.runtime.settings import ServiceSettings
 from mlops_sdk.state import Forked, State
 from mlops_sdk.state.marks import marks_of
 from mlops_sdk.workload.jobs import QUEUE
-from tests.support.environment import MASTER_KEY, installed_environment
+from tests.support.environment import installed_environment
 from tests.support.postgres import PostgresServer, fresh_database
 from tests.support.releases import Releases
 
@@ -121,34 +120,5 @@ def job_release(server: PostgresServer, folder: Path, *, app: str = "") -> Itera
         jobs = "tests.support.dated_jobs:JOBS"
         releases.lock("v0.0.1", State(daily, totals, marks_of(daily)), service="a.b:c", jobs=jobs)
         releases.deploy("v0.0.1")
-        yield JobRelease(releases, _settings(releases, jobs, folder, app or environment.app))
-
-
-def _settings(releases: Releases, jobs: str, folder: Path, app: str) -> ServiceSettings:
-    binding, lock = releases.bind("v0.0.1"), releases.locks["v0.0.1"]
-    info = psycopg.conninfo.conninfo_to_dict(releases.conninfo.get_secret_value())
-    return ServiceSettings(
-        environment="local",
-        kind="local",
-        app=app,
-        project_root=ROOT,
-        mlflow_tracking_uri="http://127.0.0.1:1",
-        prefect_api_url="http://127.0.0.1:1/api",
-        database_host=str(info["host"]),
-        database_port=int(str(info["port"])),
-        database_name=str(info["dbname"]),
-        source_url=releases.environment.admin,
-        router_url="http://127.0.0.1:1",
-        model_cache=folder,
-        release="v0.0.1",
-        release_digest=lock.digest,
-        commit=lock.code.commit,
-        database_user=binding.role,
-        database_password=derive(MASTER_KEY, binding.role),
-        models={},
-        parameters={},
-        pg_schema=binding.pg_schema,
-        service_port=4000,
-        jobs=jobs,
-        invoker_token=SecretStr(TOKEN),
-    )
+        given = {"jobs": jobs, "invoker_token": TOKEN, "project_root": ROOT, "app": app or environment.app}
+        yield JobRelease(releases, releases.service_settings("v0.0.1", **given))

@@ -33,8 +33,9 @@ from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.drift import Intended, Seen, differences, documents
+from mlops_sdk.rollout.opening import open_session
 from mlops_sdk.rollout.readiness import Readiness
-from mlops_sdk.rollout.session import Session, open_session
+from mlops_sdk.rollout.session import Session
 
 
 def history(

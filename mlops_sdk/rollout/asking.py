@@ -14,8 +14,9 @@ from mlops_sdk.platform.git import subjects_between
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.rollout.facts import Commit, Facts, LastBuild, Metric, ResourceChange, resource_changes
+from mlops_sdk.rollout.opening import registry_of
 from mlops_sdk.rollout.plan import Plan
-from mlops_sdk.rollout.session import Session, registry_of
+from mlops_sdk.rollout.session import Session
 from mlops_sdk.rollout.steps import Build, Retire
 
 

@@ -18,8 +18,8 @@ from mlops_sdk.release.attestation import (
 )
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
+from mlops_sdk.rollout.opening import open_session
 from mlops_sdk.rollout.promotion import refusal
-from mlops_sdk.rollout.session import open_session
 
 
 def attest(project: Project, environment: str, release: str = "") -> Attestation:

@@ -14,7 +14,8 @@ from mlops_sdk.ledger.anchor import Anchor, anchor_of, lost_anchors, parse_ancho
 from mlops_sdk.ledger.entries import Entry, verify_chain
 from mlops_sdk.release.attestation import SEAL, parse_attestation
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout.session import Session, open_session
+from mlops_sdk.rollout.opening import open_session
+from mlops_sdk.rollout.session import Session
 from mlops_sdk.stack import config
 from mlops_sdk.stack.config_file import read_plain
 

@@ -10,7 +10,7 @@ from mlops_sdk.ledger.lease import Holder
 from mlops_sdk.ledger.standing import standing
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.compare import lock_named
-from mlops_sdk.rollout.session import open_session
+from mlops_sdk.rollout.opening import open_session
 
 
 def block(project: Project, environment: str, release: str, *, reason: str) -> dict[str, Any]:

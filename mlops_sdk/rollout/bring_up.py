@@ -8,9 +8,9 @@ from mlops_sdk.platform.postgres import remove_data
 from mlops_sdk.platform.programs import PREFECT_WORKER
 from mlops_sdk.platform.supervisor import Supervisor
 from mlops_sdk.release.project import Project
+from mlops_sdk.rollout.opening import open_session, place_of
 from mlops_sdk.rollout.progress import Note, Report, silent
 from mlops_sdk.rollout.pulumi_events import narrate
-from mlops_sdk.rollout.session import open_session, place_of
 from mlops_sdk.runtime import env_file
 from mlops_sdk.stack.drive import Stack
 from mlops_sdk.traffic.handover import reconcile

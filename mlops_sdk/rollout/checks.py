@@ -12,7 +12,8 @@ from mlops_sdk.rollout.audit import audit
 from mlops_sdk.rollout.drift import Difference, Part, differences
 from mlops_sdk.rollout.health import check_of, database_checks, failed
 from mlops_sdk.rollout.observed import both_sides
-from mlops_sdk.rollout.session import Session, open_session
+from mlops_sdk.rollout.opening import open_session
+from mlops_sdk.rollout.session import Session
 
 _PARTS: dict[Part, str] = {
     "stack config": "stack config agrees with the ledger",

@@ -10,7 +10,8 @@ from mlops_sdk.release.diff import Diff, diff
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.lock_file import lock_path, read_lock
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout.session import Session, open_session
+from mlops_sdk.rollout.opening import open_session
+from mlops_sdk.rollout.session import Session
 
 
 def compare(project: Project, environment: str, old: str, new: str) -> tuple[Diff, dict[str, Any]]:

@@ -21,12 +21,13 @@ from mlops_sdk.rollout.events.pause import pause_rehearsals
 from mlops_sdk.rollout.explain import plan_lines
 from mlops_sdk.rollout.locking import lock_manifest
 from mlops_sdk.rollout.observe import observe
+from mlops_sdk.rollout.opening import open_session
 from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.plan import build_plan
 from mlops_sdk.rollout.progress import Note, Report, silent
 from mlops_sdk.rollout.promotion import refuse_candidate
 from mlops_sdk.rollout.saved_plan import SavedPlan, load_plan, require_unmoved
-from mlops_sdk.rollout.session import Session, open_session
+from mlops_sdk.rollout.session import Session
 
 _SHOWN = 100
 

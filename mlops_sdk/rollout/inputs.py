@@ -7,7 +7,8 @@ from mlops_sdk.errors import NotFoundError
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.compare import lock_named
-from mlops_sdk.rollout.session import Session, open_session
+from mlops_sdk.rollout.opening import open_session
+from mlops_sdk.rollout.session import Session
 from mlops_sdk.state.compare import differences, leaves
 from mlops_sdk.state.fingerprint import explain, fingerprints
 from mlops_sdk.state.watermarks import read_watermarks

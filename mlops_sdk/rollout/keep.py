@@ -14,8 +14,8 @@ from mlops_sdk.ledger import address as addresses
 from mlops_sdk.ledger.lease import Holder
 from mlops_sdk.ledger.named import named_digest
 from mlops_sdk.release.project import Project
+from mlops_sdk.rollout.opening import open_session
 from mlops_sdk.rollout.progress import Report, silent
-from mlops_sdk.rollout.session import open_session
 from mlops_sdk.stack import config
 from mlops_sdk.state import erase as erasing
 from mlops_sdk.state import janitor, pins, sizes

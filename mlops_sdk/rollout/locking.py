@@ -23,8 +23,8 @@ from mlops_sdk.rollout.child import ReleaseCode
 from mlops_sdk.rollout.code import DEPENDENCY_LOCK, lockable
 from mlops_sdk.rollout.data import bring_data, locked_data
 from mlops_sdk.rollout.declared import declared_state, keep
+from mlops_sdk.rollout.opening import open_session, registry_of
 from mlops_sdk.rollout.progress import Note, Report, silent
-from mlops_sdk.rollout.session import open_session, registry_of
 
 if TYPE_CHECKING:
     from mlops_sdk.registry.client import FetchedModel, Registry

@@ -11,7 +11,7 @@ from mlops_sdk.messaging.messenger import Messenger
 from mlops_sdk.messaging.open import open_transport
 from mlops_sdk.messaging.transport import DeadLetter
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout.session import open_session
+from mlops_sdk.rollout.opening import open_session
 
 
 def dead_letters(project: Project, environment: str, queue: str, *, limit: int) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from mlops_sdk.errors import InputError, NotFoundError
 from mlops_sdk.platform import reach
 from mlops_sdk.release.digest import short
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout.session import open_session, place_of
+from mlops_sdk.rollout.opening import open_session, place_of
 from mlops_sdk.runtime import env_file
 from mlops_sdk.stack import config
 from mlops_sdk.stack.config_file import read_plain

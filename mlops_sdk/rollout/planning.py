@@ -8,9 +8,9 @@ from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.asking import ask_facts
 from mlops_sdk.rollout.locking import lock_manifest
 from mlops_sdk.rollout.observe import observe
+from mlops_sdk.rollout.opening import open_session
 from mlops_sdk.rollout.plan import Plan, build_plan
 from mlops_sdk.rollout.promotion import refuse_candidate
-from mlops_sdk.rollout.session import open_session
 
 
 def plan_deploy(project: Project, environment: str, manifest: Path) -> Plan:

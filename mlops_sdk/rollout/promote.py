@@ -23,11 +23,12 @@ from mlops_sdk.rollout.data import require_data
 from mlops_sdk.rollout.deploy import execute
 from mlops_sdk.rollout.events.pause import pause_rehearsals
 from mlops_sdk.rollout.observe import observe
+from mlops_sdk.rollout.opening import open_session
 from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.plan import Intent, build_plan
 from mlops_sdk.rollout.progress import Note, Report, silent
 from mlops_sdk.rollout.promotion import refuse_candidate, require_digest, require_next, require_same
-from mlops_sdk.rollout.session import Session, open_session
+from mlops_sdk.rollout.session import Session
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.audit import broken_anchors, found_anchors
 from mlops_sdk.rollout.observed import both_sides
+from mlops_sdk.rollout.opening import open_session, registry_of
 from mlops_sdk.rollout.progress import Note, Report, silent
 from mlops_sdk.rollout.pulumi_events import narrate
 from mlops_sdk.rollout.readiness_facts import read_standing
@@ -30,7 +31,7 @@ from mlops_sdk.rollout.reconcile import (
     disagreements,
     lost_releases,
 )
-from mlops_sdk.rollout.session import Session, open_session, registry_of
+from mlops_sdk.rollout.session import Session
 from mlops_sdk.stack import config
 from mlops_sdk.stack.config_file import read_plain
 from mlops_sdk.state.inventory import read_orphans

@@ -14,8 +14,9 @@ from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.gates import Gates
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
+from mlops_sdk.rollout.opening import open_session
 from mlops_sdk.rollout.progress import Note, Report, silent
-from mlops_sdk.rollout.session import Session, open_session
+from mlops_sdk.rollout.session import Session
 from mlops_sdk.rollout.verify.checks import Check, Verification, sentence
 from mlops_sdk.rollout.verify.release import verify
 from mlops_sdk.rollout.verify.service import scrape

@@ -19,12 +19,13 @@ from mlops_sdk.rollout.apply import Run
 from mlops_sdk.rollout.deploy import execute
 from mlops_sdk.rollout.locking import release_code
 from mlops_sdk.rollout.observe import observe
+from mlops_sdk.rollout.opening import open_session, registry_of
 from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.plan import Intent, build_plan
 from mlops_sdk.rollout.progress import Note, Report, silent
 from mlops_sdk.rollout.readiness import Readiness
 from mlops_sdk.rollout.readiness_facts import read_readiness
-from mlops_sdk.rollout.session import Session, open_session, registry_of
+from mlops_sdk.rollout.session import Session
 from mlops_sdk.state.loss import LossPreview, TableLoss, preview
 
 

@@ -14,7 +14,7 @@ from tests.support.soak import Report
 
 AT_ONCE = 8
 ROUNDS, MANY_ROUNDS = 3, 50
-# At these steps in the tests that run always: one before anything stands, one that moves the pointer.
+# In the tests that run always: the step that moves the pointer.
 SOME_STEPS = ("Handover",)
 
 

@@ -19,9 +19,10 @@ from mlops_sdk.rollout.attest import attest, read_attestation, write_attestation
 from mlops_sdk.rollout.blocks import block, unblock
 from mlops_sdk.rollout.deploy import deploy
 from mlops_sdk.rollout.locking import lock_manifest
+from mlops_sdk.rollout.opening import open_session
 from mlops_sdk.rollout.planning import plan_deploy
 from mlops_sdk.rollout.promote import check_models, find_candidate, promote
-from mlops_sdk.rollout.session import Session, open_session
+from mlops_sdk.rollout.session import Session
 from mlops_sdk.runtime.settings import EnvironmentSettings, OperatorSettings
 from mlops_sdk.state import Forked, State
 from tests.support.environment import MASTER_KEY, Environment

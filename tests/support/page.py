@@ -27,7 +27,8 @@ from mlops_sdk.rollout import observed, readiness_facts
 from mlops_sdk.rollout.agent.duty import DutyState
 from mlops_sdk.rollout.agent.page import look
 from mlops_sdk.rollout.drift import ServiceSeen
-from mlops_sdk.rollout.session import Session, open_session
+from mlops_sdk.rollout.opening import open_session
+from mlops_sdk.rollout.session import Session
 from mlops_sdk.stack.config_file import ConfigFile
 from mlops_sdk.state import Derived, Forked, Shared, State
 from mlops_sdk.traffic.router_files import FileTraffic, prepare_router

@@ -11,7 +11,7 @@ from mlops_sdk.release.project import load_project
 from mlops_sdk.rollout.building import job_variables
 from mlops_sdk.rollout.child import ReleaseCode
 from mlops_sdk.rollout.flow_runs import FlowJob, Prefect
-from mlops_sdk.rollout.session import open_session
+from mlops_sdk.rollout.opening import open_session
 from mlops_sdk.traffic.schedules import WORK_POOL
 
 FLOW = "pipelines/recommender/flow.py:train_models"

@@ -36,7 +36,7 @@ def break_(
 ) -> None:
     """End the lease. Its holder, if it still lives, can write nothing from then on."""
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.session import open_session
+    from mlops_sdk.rollout.opening import open_session
 
     with open_session(load_project(), environment) as session:
         ended = session.break_lease(reason)

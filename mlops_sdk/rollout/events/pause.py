@@ -13,8 +13,8 @@ from mlops_sdk.ledger.lease import Holder
 from mlops_sdk.ledger.pause import PAUSE
 from mlops_sdk.release.project import Project
 from mlops_sdk.release.tag import parse_tag
+from mlops_sdk.rollout.opening import open_session
 from mlops_sdk.rollout.progress import Note, Report
-from mlops_sdk.rollout.session import open_session
 from mlops_sdk.traffic.handover import change_schedules
 
 

@@ -25,9 +25,10 @@ from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.events.files import known_tags, read_released
 from mlops_sdk.rollout.events.make import Made, Origin, is_candidate, make_release, record_orphan
 from mlops_sdk.rollout.events.react import commit_release, deploy_waiting
+from mlops_sdk.rollout.opening import open_session, registry_of
 from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.progress import Note, Report, silent
-from mlops_sdk.rollout.session import Session, open_session, registry_of
+from mlops_sdk.rollout.session import Session
 
 
 @dataclass(frozen=True)

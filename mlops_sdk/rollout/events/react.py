@@ -16,9 +16,9 @@ from mlops_sdk.rollout.events.files import known_tags, release_path
 from mlops_sdk.rollout.events.make import Made, Origin, is_candidate, make_release
 from mlops_sdk.rollout.events.waiting import waiting
 from mlops_sdk.rollout.locking import lock_manifest
+from mlops_sdk.rollout.opening import open_session
 from mlops_sdk.rollout.outcome import Outcome
 from mlops_sdk.rollout.progress import Report, silent
-from mlops_sdk.rollout.session import open_session
 
 
 @dataclass(frozen=True)

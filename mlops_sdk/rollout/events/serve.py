@@ -20,8 +20,8 @@ from mlops_sdk.release.project import Project, load_project
 from mlops_sdk.rollout.events.make import Made, Origin, code_update, is_candidate, make_release
 from mlops_sdk.rollout.events.poll import Polled, committed, poll, problem_of, seen, told
 from mlops_sdk.rollout.events.receiver import MLFLOW_PATH, CodeOrder, routes
+from mlops_sdk.rollout.opening import open_session, registry_of
 from mlops_sdk.rollout.progress import Report, silent
-from mlops_sdk.rollout.session import open_session, registry_of
 from mlops_sdk.runtime.passwords import derive_shared
 
 _WEBHOOK, _CI = "mlflow-webhook", "ci-events"

@@ -31,9 +31,10 @@ from mlops_sdk.rollout.agent.page.remembered import Remembered
 from mlops_sdk.rollout.drift import Intended
 from mlops_sdk.rollout.drift import Seen as Observed
 from mlops_sdk.rollout.observed import look, read_intended
+from mlops_sdk.rollout.opening import open_session
 from mlops_sdk.rollout.readiness import Readiness
 from mlops_sdk.rollout.readiness_facts import read_readiness
-from mlops_sdk.rollout.session import Session, open_session
+from mlops_sdk.rollout.session import Session
 from mlops_sdk.state.sizes import ReleaseSize, read_sizes
 from mlops_sdk.traffic.port import Routes
 

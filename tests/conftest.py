@@ -26,6 +26,7 @@ pytest_plugins = [
     "tests.support.small_stack",
     "tests.support.soak",
     "tests.support.page",
+    "tests.support.agent_at_work",
     "tests.support.chromium",
     "tests.support.cluster",
     "tests.support.cluster_environment",

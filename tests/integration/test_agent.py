@@ -3,19 +3,15 @@
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 import httpx
 import psycopg
 import pytest
 
-from mlops_sdk.cluster.api import ApiServer
 from mlops_sdk.errors import LeaseHeldError, MlopsError, NotFoundError, PolicyError
 from mlops_sdk.ledger.lease import Holder, Lease
-from mlops_sdk.platform.inside import Inside
 from mlops_sdk.platform.program import Program
 from mlops_sdk.platform.programs import service_name
 from mlops_sdk.platform.supervisor import Supervisor
@@ -32,11 +28,11 @@ from mlops_sdk.rollout.opening import open_session
 from mlops_sdk.rollout.progress import silent
 from mlops_sdk.rollout.session import AGENT, Session
 from mlops_sdk.stack.config_file import ConfigFile
-from mlops_sdk.stack.drive import Stack
 from mlops_sdk.stack.events import Change
 from mlops_sdk.state import janitor, references
 from mlops_sdk.traffic.shift import shift
-from tests.support.agent import StackDouble, agent_command, agent_process, answer_of
+from tests.support.agent import agent_command, agent_process, answer_of
+from tests.support.agent_at_work import Agent, run
 from tests.support.page import PageProject
 from tests.support.releases import MemoryTraffic
 
@@ -52,59 +48,6 @@ DUTIES = [
     "gc",
     "predictions",
 ]
-
-
-@dataclass(frozen=True)
-class Agent:
-    """A session as the agent has it, and what it works with."""
-
-    made: PageProject
-    stack: StackDouble
-    work: Work
-
-    @property
-    def session(self) -> Session:
-        return self.work.session
-
-    def kinds(self) -> list[str]:
-        """Kinds of the ledger's entries, newest first."""
-        return [entry.kind for entry in self.session.ledger.entries()]
-
-    def begin_deploy(self, tag: str, *, intent: str = "deploy") -> None:
-        """What a deployer does until it is killed: the intent, the binding, the tables, stack config."""
-        lock = self.made.releases.locks[tag]
-        details = {"intent": intent, "release": tag, "digest": lock.digest}
-        self.session.ledger.record("intent", lease=None, actor="ann", details=details)
-        if self.session.ledger.binding(lock.digest):
-            references.reference(self.made.environment.conninfo(), "local", lock.digest, lease=None)
-        else:
-            self.made.releases.prepare(tag, {"content": _one_film})
-        self.session.render_config()
-
-
-def _one_film(context: Any) -> Iterator[list[dict[str, Any]]]:
-    del context
-    yield [{"film_id": 1, "title": "film", "embedding": [1, 1.0, 0.0, 0.5]}]
-
-
-@pytest.fixture
-def agent(page_project: PageProject, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
-    """Release v0.0.1 is live; v0.0.2 is known."""
-    monkeypatch.setattr(Session, "environment_of", lambda *_: Path(".venvs/0123456789ab"))
-    page_project.lock("v0.0.1", "First", model=1)
-    page_project.lock("v0.0.2", "Second", model=2)
-    page_project.deploy("v0.0.1")
-    with open_session(page_project.project, "local", silent) as session:
-        stack = StackDouble(session.stack.config)
-        work = Work(replace(session, stack=cast(Stack, stack)), threading.Event())
-        work.session.render_config()
-        yield Agent(page_project, stack, work)
-        work.close()
-
-
-def run(duty: Callable[[Work], Did], agent: Agent) -> str:
-    """What one run of a duty came to."""
-    return duty(agent.work).what
 
 
 def test_catching_up_carries_rows_and_says_that_a_backlog_waits(agent: Agent) -> None:
@@ -298,12 +241,12 @@ def test_gc_drops_what_nothing_needs_and_takes_no_lease_for_it(agent: Agent) -> 
     references.unreference(agent.made.environment.conninfo(), "local", digest, lease=None)
     assert "stack config still names releases" in run(collect, agent)  # its service may still run
     agent.session.render_config()
-    epoch = _epoch(agent)
+    epoch = agent.lease_epoch()
     assert "dropped release v0.0.1" in run(collect, agent)
     assert agent.session.ledger.statuses()[digest] == "retired"
     newest = agent.session.ledger.head()
     assert newest is not None and (newest.kind, newest.actor) == ("retired", "agent")
-    assert _epoch(agent) == epoch
+    assert agent.lease_epoch() == epoch
 
 
 def test_each_drop_gives_way_to_a_deployer_that_comes_meanwhile(agent: Agent) -> None:
@@ -317,90 +260,6 @@ def test_each_drop_gives_way_to_a_deployer_that_comes_meanwhile(agent: Agent) ->
             janitor.collect(conninfo, "local", lease=None, gives_way=True)
         assert "gave way: ann" in run(collect, agent)
     assert agent.session.ledger.statuses()[digest] == "unreferenced"
-
-
-class Pod(Inside):
-    """The agent's pod of an environment on a cluster: these ConfigMaps stand in its namespace."""
-
-    def __init__(self, configmaps: list[str]) -> None:
-        self.api = cast(ApiServer, self)
-        self.configmaps = configmaps
-
-    def list(self, kind: str, labels: Mapping[str, str]) -> list[dict[str, Any]]:
-        assert labels
-        return [{"metadata": {"name": name}} for name in self.configmaps if kind == "configmaps"]
-
-    def open_services(self, services: Mapping[str, int]) -> None:
-        """A double of `PageProject` answers for services."""
-
-
-def in_a_pod(agent: Agent, *configmaps: str) -> Agent:
-    """The same agent in a pod, where there is neither an engine nor a stack config."""
-    (agent.made.root / "stacks" / "Pulumi.local.yaml").unlink()
-    session = replace(agent.session, reach=Pod(list(configmaps)), stack=None)  # type: ignore[arg-type]
-    return replace(agent, work=Work(session, threading.Event()))
-
-
-def test_in_a_pod_what_was_cut_off_gets_no_traffic_and_the_rest_is_said_to_need_a_machine(
-    agent: Agent,
-) -> None:
-    agent.begin_deploy("v0.0.2")
-    conninfo, digest = agent.made.environment.conninfo(), agent.made.releases.locks["v0.0.2"].digest
-    traffic = agent.made.traffic
-    shift(conninfo=conninfo, environment="local", target=digest, weight=64, traffic=traffic, lease=None)
-    pod = in_a_pod(agent)
-    for _ in range(2):
-        did = TurnBack(patience_s=0)(pod.work)
-        assert "what is live has all traffic" in did.what
-        assert (
-            "there is no Pulumi in this pod: `mlops agent run turn-back local` on a machine"
-            in did.problems[0]
-        )
-        assert traffic.read().leads_only_to(agent.made.releases.bind("v0.0.1").service_port)
-    epoch = _epoch(pod)
-    TurnBack(patience_s=0)(pod.work)
-    assert _epoch(pod) == epoch  # who goes on with it finds nobody in the way
-    assert pod.session.ledger.statuses()[digest] in ("bound", "cut")
-
-
-def test_in_a_pod_a_deploy_that_introduced_nothing_gets_its_end(agent: Agent) -> None:
-    lock = agent.made.releases.locks["v0.0.2"]
-    details = {"intent": "deploy", "release": "v0.0.2", "digest": lock.digest}
-    agent.session.ledger.record("intent", lease=None, details=details)
-    pod = in_a_pod(agent)
-    assert "had introduced nothing" in run(TurnBack(patience_s=0), pod)
-    assert pod.kinds()[0] == "failed"
-
-
-def test_in_a_pod_gc_waits_until_a_release_has_left_the_namespace(agent: Agent) -> None:
-    agent.made.deploy("v0.0.2")
-    agent.session.ledger.record("done", lease=None, digest=agent.made.releases.locks["v0.0.2"].digest)
-    digest = agent.made.releases.locks["v0.0.1"].digest
-    references.unreference(agent.made.environment.conninfo(), "local", digest, lease=None)
-    agent.session.render_config()
-    pod = in_a_pod(agent, f"release-{short(digest)}")
-    assert "still stand in the namespace" in run(collect, pod)
-    cast(Pod, pod.session.reach).configmaps.clear()
-    assert "dropped release v0.0.1" in run(collect, pod)
-    newest = pod.session.ledger.head()
-    assert newest is not None and newest.kind == "retired"
-    assert newest.cause == _cause_of_live(pod)
-
-
-def test_in_a_pod_there_is_no_stack_config_to_differ(agent: Agent) -> None:
-    before = Observe(at_once=True)(agent.work)
-    pod = in_a_pod(agent)
-    assert "stack config" not in Observe(at_once=True)(pod.work).what
-    assert "stack config" not in before.what
-
-
-def _cause_of_live(agent: Agent) -> str:
-    return next(entry.cause for entry in agent.session.ledger.entries() if entry.kind == "live")
-
-
-def _epoch(agent: Agent) -> Any:
-    with agent.session.ledger.connect() as conn:
-        return conn.execute("SELECT epoch FROM mlops.lease").fetchone()
 
 
 def test_a_duty_is_also_a_command_for_an_environment_that_is_up(page_project: PageProject) -> None:

@@ -15,6 +15,7 @@ from pipelines.conversation.service import NOBODY, create_app
 from pipelines.conversation.skills import SKILLS
 from pipelines.conversation.tables import STATE
 from pipelines.conversation.training import ensure_adapters
+from tests.support.clone import await_true
 from tests.support.environment import Environment
 from tests.support.mlflow_server import MlflowServer
 from tests.support.releases import Releases
@@ -62,8 +63,7 @@ def service(releases: Releases, tag: str, mlflow: MlflowServer) -> Iterator[Test
         tag, project_root=ROOT, mlflow_tracking_uri=mlflow.uri, model_cache=mlflow.folder / "cache"
     )
     with TestClient(create_app(settings)) as client:
-        while client.get("/readyz").status_code != 200:
-            pass  # its models are being loaded
+        await_true("its models are loaded", lambda: client.get("/readyz").status_code == 200, timeout_s=120)
         yield client
 
 

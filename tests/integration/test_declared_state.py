@@ -28,11 +28,12 @@ def test_a_commit_is_asked_once_and_another_commit_or_entry_anew(tmp_path: Path,
     module = code.checkout / "tables.py"
     module.write_text(TABLES.format(name="one"))
     first = declared_state(tmp_path, code, "a" * 40, "tables:STATE")
-    module.write_text(TABLES.format(name="two"))
+    # Another length too: within a second Python tells compiled modules apart by it.
+    module.write_text(TABLES.format(name="three"))
 
     assert list(first.tables) == ["one"]
     assert declared_state(tmp_path, code, "a" * 40, "tables:STATE") == first
-    assert list(declared_state(tmp_path, code, "b" * 40, "tables:STATE").tables) == ["two"]
+    assert list(declared_state(tmp_path, code, "b" * 40, "tables:STATE").tables) == ["three"]
     with pytest.raises(InputError, match="other"):
         declared_state(tmp_path, code, "a" * 40, "tables:other")
 

@@ -1,6 +1,7 @@
 """The dated job in SQL: its rows, once; who may write what; what is refused, and that nothing is half-written then."""
 
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -262,8 +263,11 @@ def test_a_job_that_is_killed_while_dbt_works_writes_nothing_and_its_next_attemp
         while not conn.execute(at_work).rowcount:
             assert not wait([attempt], timeout=0.05).done
         for child in psutil.Process().children(recursive=True):
-            if "mlops_sdk.workload.child" in child.cmdline():
-                child.kill()
+            with suppress(
+                psutil.NoSuchProcess, psutil.ZombieProcess
+            ):  # a process of before may end meanwhile
+                if "mlops_sdk.workload.child" in child.cmdline():
+                    child.kill()
         with pytest.raises(JobFailedError, match="SIGKILL"):
             attempt.result()
         assert conn.execute("SELECT FROM rfm_daily").rowcount == 0

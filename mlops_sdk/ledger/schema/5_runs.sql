@@ -1,7 +1,7 @@
 -- Runs of jobs: one for each job and date, with their logs. Run as ledger_owner. Every statement may run again.
 
 CREATE TABLE IF NOT EXISTS mlops.run (
-    id uuid PRIMARY KEY,                -- follows from app, environment, job and date
+    id uuid PRIMARY KEY,                -- follows from app, environment, job and date: they need no unique index
     job text NOT NULL,
     run_date date NOT NULL,
     status text NOT NULL CHECK (status IN ('queued', 'running', 'waiting', 'done', 'failed')),
@@ -14,8 +14,7 @@ CREATE TABLE IF NOT EXISTS mlops.run (
     progress double precision CHECK (progress BETWEEN 0 AND 1),
     note text,
     result jsonb,
-    cause text,                         -- why the last attempt failed
-    UNIQUE (job, run_date)
+    cause text                          -- why the last attempt failed
 );
 -- What a run's attempts wrote to standard output and standard error, by line.
 CREATE TABLE IF NOT EXISTS mlops.run_log (

@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from mlops_sdk.release.manifest_file import load_manifest
     from mlops_sdk.release.next_release import CodeUpdate, DataUpdate, ModelUpdate
     from mlops_sdk.release.project import Project, load_project
-    from mlops_sdk.rollout.ask import at, history, status
-    from mlops_sdk.rollout.attest import attest
-    from mlops_sdk.rollout.blocks import block, unblock
-    from mlops_sdk.rollout.bring_up import bring_up
-    from mlops_sdk.rollout.checks import doctor
-    from mlops_sdk.rollout.deploy import deploy, deploy_saved
+    from mlops_sdk.rollout.deploy.deploy import deploy, deploy_saved
+    from mlops_sdk.rollout.deploy.planning import plan_deploy
+    from mlops_sdk.rollout.deploy.rollback import Rollback, rollback
+    from mlops_sdk.rollout.doctor.checks import doctor
+    from mlops_sdk.rollout.environment.bring_up import bring_up
     from mlops_sdk.rollout.events.poll import poll
     from mlops_sdk.rollout.events.react import react
-    from mlops_sdk.rollout.locking import lock_manifest
-    from mlops_sdk.rollout.markdown import plan_markdown
-    from mlops_sdk.rollout.planning import plan_deploy
-    from mlops_sdk.rollout.promote import promote
-    from mlops_sdk.rollout.reverify import reverify
-    from mlops_sdk.rollout.rollback import Rollback, rollback
-    from mlops_sdk.rollout.saved_plan import save_plan
+    from mlops_sdk.rollout.locking.lock import lock_manifest
+    from mlops_sdk.rollout.plan.markdown import plan_markdown
+    from mlops_sdk.rollout.plan.saved_plan import save_plan
+    from mlops_sdk.rollout.promote.attest import attest
+    from mlops_sdk.rollout.promote.blocks import block, unblock
+    from mlops_sdk.rollout.promote.promote import promote
+    from mlops_sdk.rollout.questions.ask import at, history, status
+    from mlops_sdk.rollout.verify.reverify import reverify
     from mlops_sdk.state.reading import connect
 
 __version__ = "0.1.0"
@@ -37,29 +37,29 @@ _WHERE = {
     "Manifest": "release.manifest",
     "ModelUpdate": "release.next_release",
     "Project": "release.project",
-    "Rollback": "rollout.rollback",
-    "at": "rollout.ask",
-    "attest": "rollout.attest",
-    "block": "rollout.blocks",
-    "bring_up": "rollout.bring_up",
+    "Rollback": "rollout.deploy.rollback",
+    "at": "rollout.questions.ask",
+    "attest": "rollout.promote.attest",
+    "block": "rollout.promote.blocks",
+    "bring_up": "rollout.environment.bring_up",
     "connect": "state.reading",
-    "deploy": "rollout.deploy",
-    "deploy_saved": "rollout.deploy",
-    "doctor": "rollout.checks",
-    "history": "rollout.ask",
+    "deploy": "rollout.deploy.deploy",
+    "deploy_saved": "rollout.deploy.deploy",
+    "doctor": "rollout.doctor.checks",
+    "history": "rollout.questions.ask",
     "load_manifest": "release.manifest_file",
     "load_project": "release.project",
-    "lock_manifest": "rollout.locking",
-    "plan_deploy": "rollout.planning",
-    "plan_markdown": "rollout.markdown",
+    "lock_manifest": "rollout.locking.lock",
+    "plan_deploy": "rollout.deploy.planning",
+    "plan_markdown": "rollout.plan.markdown",
     "poll": "rollout.events.poll",
-    "promote": "rollout.promote",
+    "promote": "rollout.promote.promote",
     "react": "rollout.events.react",
-    "reverify": "rollout.reverify",
-    "rollback": "rollout.rollback",
-    "save_plan": "rollout.saved_plan",
-    "status": "rollout.ask",
-    "unblock": "rollout.blocks",
+    "reverify": "rollout.verify.reverify",
+    "rollback": "rollout.deploy.rollback",
+    "save_plan": "rollout.plan.saved_plan",
+    "status": "rollout.questions.ask",
+    "unblock": "rollout.promote.blocks",
 }
 
 __all__ = [

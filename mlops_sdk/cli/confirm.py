@@ -13,7 +13,7 @@ def confirm_place(environment: str, *, yes: bool) -> None:
     """
     from mlops_sdk.errors import InputError
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.people import is_production, where_it_is
+    from mlops_sdk.rollout.environment.people import is_production, where_it_is
 
     project = load_project()
     where = where_it_is(project, project.check_environment(environment))

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from mlops_sdk.rollout.progress import Event, Note, Report, StepDone, StepStarted, silent
-from mlops_sdk.rollout.steps import describe
+from mlops_sdk.rollout.environment.progress import Event, Note, Report, StepDone, StepStarted, silent
+from mlops_sdk.rollout.plan.steps import describe
 
 _TICK_S = 1.0
 _SAY_EVERY_S = 60.0

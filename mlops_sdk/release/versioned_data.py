@@ -4,6 +4,7 @@ DVC's own file PATH.dvc, which is committed, holds the hash: so a commit means o
 read a file or run DVC.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
@@ -53,6 +54,18 @@ class LockedData(Value):
         """How much it is, for people."""
         size = f"{self.size:,} bytes"
         return f"{self.files:,} files, {size}" if self.is_folder else size
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """A path of the release's data: whether its version is in the release's checkout.
+
+    Where it is not: `problem` says why it cannot be pulled either, empty where it can.
+    """
+
+    path: str
+    here: bool
+    problem: str = ""
 
 
 def parse_dvc_file(text: str, where: str) -> LockedData:

@@ -1,8 +1,9 @@
 """From a lock to a live release and back: plan, explain, apply, verify.
 
-`plan` and `explain` are pure. What talks to servers is `observe`, `apply` and `verify`; `session` is the one place
-that wires a project, an environment and their servers together. Nothing here knows of terminals: progress
-goes to a callable that the caller gives.
+A folder imports only from those after it (pyproject.toml holds it to that): `agent` and `events` act by themselves,
+`promote` and `deploy` are the ways of a release, `apply` does what a plan says, `doctor` and `questions` look,
+`observed` and `verify` say what is there and whether it is fit, `locking` resolves a manifest, `environment` opens what
+is up, `plan` is pure. Nothing here knows of terminals: progress goes to a callable that the caller gives.
 """
 
 import logging

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mlops_sdk.rollout import steps
+from mlops_sdk.rollout.plan import steps
 from tests.support.clone import Clone, await_true
 from tests.support.kills import kill_when
 

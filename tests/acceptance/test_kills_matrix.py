@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
-from mlops_sdk.rollout.steps import Step
+from mlops_sdk.rollout.plan.steps import Step
 from tests.support.clone import platform
 from tests.support.matrix.environment import SOURCE, Tiny, short_lease
 from tests.support.matrix.points import (

@@ -18,8 +18,8 @@ import pytest
 from mlops_sdk.cluster.pods import read_pods
 from mlops_sdk.release.digest import digest_of, short
 from mlops_sdk.release.project import load_project
-from mlops_sdk.rollout.flow_runs import FlowJob, Prefect
-from mlops_sdk.rollout.opening import open_session
+from mlops_sdk.rollout.environment.flow_runs import FlowJob, Prefect
+from mlops_sdk.rollout.environment.opening import open_session
 from tests.support.clients import clients
 from tests.support.cluster import RealCluster, until
 from tests.support.cluster_environment import (

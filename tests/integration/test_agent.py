@@ -24,9 +24,9 @@ from mlops_sdk.rollout.agent.observe import Observe
 from mlops_sdk.rollout.agent.predictions import keep_days
 from mlops_sdk.rollout.agent.serve import agent_port, known_states, run_once
 from mlops_sdk.rollout.agent.turn_back import TurnBack
-from mlops_sdk.rollout.opening import open_session
-from mlops_sdk.rollout.progress import silent
-from mlops_sdk.rollout.session import AGENT, Session
+from mlops_sdk.rollout.environment.opening import open_session
+from mlops_sdk.rollout.environment.progress import silent
+from mlops_sdk.rollout.environment.session import AGENT, Session
 from mlops_sdk.stack.config_file import ConfigFile
 from mlops_sdk.stack.events import Change
 from mlops_sdk.state import janitor, references

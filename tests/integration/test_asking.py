@@ -9,8 +9,9 @@ import pytest
 from mlops_sdk.errors import MlopsError, NotFoundError
 from mlops_sdk.release.attestation import Attestation, format_attestation
 from mlops_sdk.release.project import load_project
-from mlops_sdk.rollout import ask, audit
-from mlops_sdk.rollout.session import Session
+from mlops_sdk.rollout.doctor import audit
+from mlops_sdk.rollout.environment.session import Session
+from mlops_sdk.rollout.questions import ask
 from mlops_sdk.state import State
 from tests.support.asked import Asked
 from tests.support.documented import documented, names

@@ -96,7 +96,8 @@ def test_metrics_that_are_none_are_an_error(answer: tuple[int, str]) -> None:
 
 def test_who_plans_rolls_back_or_asks_waits_for_no_http_client_to_be_imported() -> None:
     code = (
-        "import sys, mlops_sdk.rollout.ask, mlops_sdk.rollout.planning, mlops_sdk.rollout.rollback;"
+        "import sys; from mlops_sdk.rollout.questions import ask;"
+        "from mlops_sdk.rollout.deploy import planning, rollback;"
         "print([m for m in ('httpx', 'requests', 'sqlalchemy', 'mlflow', 'prefect') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,9 +10,9 @@ from mlops_sdk.errors import InputError, NotFoundError, PolicyError
 from mlops_sdk.platform.checkout import ensure_checkout
 from mlops_sdk.release.lock import Lock, LockedCode
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout import data_versions
-from mlops_sdk.rollout.data import bring_data, data_facts, locked_data, require_data
-from mlops_sdk.rollout.progress import silent
+from mlops_sdk.rollout.environment.progress import silent
+from mlops_sdk.rollout.locking import data_versions
+from mlops_sdk.rollout.locking.data import bring_data, data_facts, locked_data, require_data
 from tests.integration.test_checkout import git
 from tests.support.locks import make_lock
 

@@ -13,7 +13,7 @@ from mlops_sdk.errors import InputError, NotFoundError
 from mlops_sdk.messaging import Envelope, Messenger, RefusedError, postgres_queue
 from mlops_sdk.messaging.postgres import PostgresTransport
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout import messages
+from mlops_sdk.rollout.environment import messages
 from tests.support.environment import Environment
 
 USERS = ("sdk", "sdk_app")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from mlops_sdk.errors import InputError
-from mlops_sdk.rollout.child import ReleaseCode
-from mlops_sdk.rollout.declared import declared_state
+from mlops_sdk.rollout.environment.child import ReleaseCode
+from mlops_sdk.rollout.environment.declared import declared_state
 
 TABLES = """
 from sqlalchemy import Column, Integer, MetaData, Table

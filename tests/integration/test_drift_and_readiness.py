@@ -14,11 +14,11 @@ import pytest
 from mlops_sdk.errors import PolicyError
 from mlops_sdk.ledger.lease import Holder, Lease
 from mlops_sdk.registry.cache import looks_cached
-from mlops_sdk.rollout.drift import FlowRunSeen, ServiceSeen
-from mlops_sdk.rollout.observed import ask_service, drift, flow_runs_under_way, record_observation
-from mlops_sdk.rollout.readiness import Readiness
-from mlops_sdk.rollout.readiness_facts import read_readiness
-from mlops_sdk.rollout.rollback import require_ready
+from mlops_sdk.rollout.deploy.rollback import require_ready
+from mlops_sdk.rollout.observed.drift import FlowRunSeen, ServiceSeen
+from mlops_sdk.rollout.observed.readiness import Readiness
+from mlops_sdk.rollout.observed.readiness_facts import read_readiness
+from mlops_sdk.rollout.observed.runtime import ask_service, drift, flow_runs_under_way, record_observation
 from mlops_sdk.state import Forked, State
 from tests.support.asked import Asked
 from tests.support.releases import model

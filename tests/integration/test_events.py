@@ -10,10 +10,10 @@ from mlops_sdk.errors import InputError, MovedError, NotFoundError, PolicyError
 from mlops_sdk.ledger.pause import paused, scheduled
 from mlops_sdk.release.next_release import DataUpdate, Event, ModelUpdate
 from mlops_sdk.release.tables import BuilderSpec, ColumnSpec, SourceSpec, TableSpec
+from mlops_sdk.rollout.environment.rehearsals import pause_rehearsals
 from mlops_sdk.rollout.events import poll as polling
 from mlops_sdk.rollout.events import react as reacting
 from mlops_sdk.rollout.events.make import code_update
-from mlops_sdk.rollout.events.pause import pause_rehearsals
 from tests.support.event_project import EventProject
 from tests.support.locks import make_lock
 from tests.support.releases import Releases

@@ -11,10 +11,10 @@ import pytest
 from mlops_sdk.errors import LeaseHeldError
 from mlops_sdk.rollout.agent.duty import Did, Work
 from mlops_sdk.rollout.agent.react import react
+from mlops_sdk.rollout.environment.opening import open_session
+from mlops_sdk.rollout.environment.progress import silent
 from mlops_sdk.rollout.events import react as reacting
 from mlops_sdk.rollout.events.serve import ci_token
-from mlops_sdk.rollout.opening import open_session
-from mlops_sdk.rollout.progress import silent
 from mlops_sdk.stack.drive import Stack
 from tests.support.agent import StackDouble, agent_process, answer_of
 from tests.support.event_project import EventProject

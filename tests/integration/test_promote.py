@@ -15,14 +15,14 @@ from mlops_sdk.ledger.store import Ledger
 from mlops_sdk.release.lock import Lock, LockedModel
 from mlops_sdk.release.lock_file import write_lock
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout.attest import attest, read_attestation, write_attestation
-from mlops_sdk.rollout.blocks import block, unblock
-from mlops_sdk.rollout.deploy import deploy
-from mlops_sdk.rollout.locking import lock_manifest
-from mlops_sdk.rollout.opening import open_session
-from mlops_sdk.rollout.planning import plan_deploy
-from mlops_sdk.rollout.promote import check_models, find_candidate, promote
-from mlops_sdk.rollout.session import Session
+from mlops_sdk.rollout.deploy.deploy import deploy
+from mlops_sdk.rollout.deploy.planning import plan_deploy
+from mlops_sdk.rollout.environment.opening import open_session
+from mlops_sdk.rollout.environment.session import Session
+from mlops_sdk.rollout.locking.lock import lock_manifest
+from mlops_sdk.rollout.promote.attest import attest, read_attestation, write_attestation
+from mlops_sdk.rollout.promote.blocks import block, unblock
+from mlops_sdk.rollout.promote.promote import check_models, find_candidate, promote
 from mlops_sdk.runtime.settings import EnvironmentSettings, OperatorSettings
 from mlops_sdk.state import Forked, State
 from tests.support.environment import MASTER_KEY, Environment

@@ -15,7 +15,7 @@ from mlops_sdk.registry.compare import differences
 from mlops_sdk.registry.smoke import run as smoke_of
 from mlops_sdk.release.digest import short
 from mlops_sdk.release.gates import CommandGate
-from mlops_sdk.rollout.child import ReleaseCode
+from mlops_sdk.rollout.environment.child import ReleaseCode
 from mlops_sdk.rollout.verify.command import command_check
 from tests.support.recommender import ROOT, Recommender, RunningService
 

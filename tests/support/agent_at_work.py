@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from mlops_sdk.rollout.agent.duty import Did, Work
-from mlops_sdk.rollout.opening import open_session
-from mlops_sdk.rollout.progress import silent
-from mlops_sdk.rollout.session import Session
+from mlops_sdk.rollout.environment.opening import open_session
+from mlops_sdk.rollout.environment.progress import silent
+from mlops_sdk.rollout.environment.session import Session
 from mlops_sdk.stack.drive import Stack
 from mlops_sdk.state import references
 from tests.support.agent import StackDouble

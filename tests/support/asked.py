@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from mlops_sdk.release.project import Project, load_project
-from mlops_sdk.rollout.opening import open_session
+from mlops_sdk.rollout.environment.opening import open_session
 from mlops_sdk.state import State
 from tests.support.environment import MASTER_KEY, Environment, installed_environment
 from tests.support.postgres import PostgresServer, fresh_database

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from mlops_sdk.ledger.lease import Holder, Lease
-from mlops_sdk.rollout.building import build_or_wait
+from mlops_sdk.rollout.apply.building import build_or_wait
 from mlops_sdk.runtime import env_file
 from mlops_sdk.runtime.passwords import derive
 from mlops_sdk.runtime.settings import BuildOrder, BuildSettings

@@ -19,8 +19,8 @@ from typing import Any
 from mlops_sdk.errors import LeaseHeldError
 from mlops_sdk.ledger.lease import Lease
 from mlops_sdk.release.project import load_project
-from mlops_sdk.rollout.deploy import deploy
-from mlops_sdk.rollout.session import Session
+from mlops_sdk.rollout.deploy.deploy import deploy
+from mlops_sdk.rollout.environment.session import Session
 
 _TOGETHER_S = 120.0
 

@@ -23,12 +23,13 @@ from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.platform.supervisor import ProgramStatus
 from mlops_sdk.release.lock import LockedCode, LockedModel
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout import observed, readiness_facts
 from mlops_sdk.rollout.agent.duty import DutyState
 from mlops_sdk.rollout.agent.page import look
-from mlops_sdk.rollout.drift import ServiceSeen
-from mlops_sdk.rollout.opening import open_session
-from mlops_sdk.rollout.session import Session
+from mlops_sdk.rollout.environment.opening import open_session
+from mlops_sdk.rollout.environment.session import Session
+from mlops_sdk.rollout.observed import readiness_facts
+from mlops_sdk.rollout.observed import runtime as observed
+from mlops_sdk.rollout.observed.drift import ServiceSeen
 from mlops_sdk.stack.config_file import ConfigFile
 from mlops_sdk.state import Derived, Forked, Shared, State
 from mlops_sdk.traffic.router_files import FileTraffic, prepare_router

@@ -10,12 +10,12 @@ from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.gates import ShiftSpec, StepEnd
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.tables import TableSpec
-from mlops_sdk.rollout.explain import plan_data, plan_lines
-from mlops_sdk.rollout.facts import Commit, Facts, LastBuild, Metric, ResourceChange
-from mlops_sdk.rollout.markdown import plan_markdown
-from mlops_sdk.rollout.plan import Intent, Observed, Plan, SealedTable, build_plan, retired
-from mlops_sdk.rollout.saved_plan import SavedPlan, load_plan, require_unmoved, save_plan
-from mlops_sdk.rollout.steps import (
+from mlops_sdk.rollout.plan.explain import plan_data, plan_lines
+from mlops_sdk.rollout.plan.facts import Commit, Facts, LastBuild, Metric, ResourceChange
+from mlops_sdk.rollout.plan.markdown import plan_markdown
+from mlops_sdk.rollout.plan.plan import Intent, Observed, Plan, SealedTable, build_plan, retired
+from mlops_sdk.rollout.plan.saved_plan import SavedPlan, load_plan, require_unmoved, save_plan
+from mlops_sdk.rollout.plan.steps import (
     Bind,
     Build,
     Fork,

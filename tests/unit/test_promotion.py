@@ -8,7 +8,7 @@ import pytest
 from mlops_sdk.errors import PolicyError
 from mlops_sdk.ledger.standing import standing
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout.promotion import (
+from mlops_sdk.rollout.plan.promotion import (
     refusal,
     refuse_candidate,
     require_digest,

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlops_sdk.release.project import load_project
-from mlops_sdk.rollout.building import job_variables
-from mlops_sdk.rollout.child import ReleaseCode
-from mlops_sdk.rollout.flow_runs import FlowJob, Prefect
-from mlops_sdk.rollout.opening import open_session
+from mlops_sdk.rollout.apply.building import job_variables
+from mlops_sdk.rollout.environment.child import ReleaseCode
+from mlops_sdk.rollout.environment.flow_runs import FlowJob, Prefect
+from mlops_sdk.rollout.environment.opening import open_session
 from mlops_sdk.traffic.schedules import WORK_POOL
 
 FLOW = "pipelines/recommender/flow.py:train_models"

@@ -23,7 +23,7 @@ def at(
     of the traffic.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.ask import at as ask
+    from mlops_sdk.rollout.questions.ask import at as ask
 
     answer = ask(load_project(), address)
 

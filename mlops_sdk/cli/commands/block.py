@@ -30,7 +30,7 @@ def block(
     What is live stays live.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.blocks import block as run
+    from mlops_sdk.rollout.promote.blocks import block as run
 
     answer = run(load_project(), environment, release, reason=reason)
 
@@ -51,7 +51,7 @@ def unblock(
 ) -> None:
     """Allow a blocked release to become live again."""
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.blocks import unblock as run
+    from mlops_sdk.rollout.promote.blocks import unblock as run
 
     answer = run(load_project(), environment, release, reason=reason)
     words = f"is no longer blocked: {answer['ended']}" if answer["ended"] else "was not blocked"

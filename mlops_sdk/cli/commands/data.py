@@ -33,7 +33,7 @@ Where = Annotated[
 def add(paths: Paths, environment: Where = "", output: Output = Form.table) -> None:
     """Make a version of each file or folder: DVC keeps it, git its hash. In development only."""
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout import data_versions
+    from mlops_sdk.rollout.locking import data_versions
 
     project = load_project()
     made = data_versions.add(project, environment or project.environments[0], paths)
@@ -50,7 +50,7 @@ def add(paths: Paths, environment: Where = "", output: Output = Form.table) -> N
 def push(paths: SomePaths = None, environment: Where = "", output: Output = Form.table) -> None:
     """Bring versions to the remote, from where every environment pulls them. In development only."""
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout import data_versions
+    from mlops_sdk.rollout.locking import data_versions
 
     project = load_project()
     versions, sent = data_versions.push(project, environment or project.environments[0], paths or [])
@@ -65,7 +65,7 @@ def push(paths: SomePaths = None, environment: Where = "", output: Output = Form
 def pull(paths: SomePaths = None, environment: Where = "", output: Output = Form.table) -> None:
     """Put the versions that the .dvc files name in their places, each checked against its hash."""
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout import data_versions
+    from mlops_sdk.rollout.locking import data_versions
 
     project = load_project()
     where = project.check_environment(environment or project.environments[0])
@@ -81,7 +81,7 @@ def pull(paths: SomePaths = None, environment: Where = "", output: Output = Form
 def status(paths: SomePaths = None, output: Output = Form.table) -> None:
     """Show each path of data: its version, and whether it is committed, here and pushed."""
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout import data_versions
+    from mlops_sdk.rollout.locking import data_versions
 
     found = data_versions.status(load_project(), paths or [])
 

@@ -51,9 +51,9 @@ def deploy(
     """
     from mlops_sdk.errors import InputError
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.deploy import deploy as run
-    from mlops_sdk.rollout.deploy import deploy_saved
-    from mlops_sdk.rollout.saved_plan import load_plan
+    from mlops_sdk.rollout.deploy.deploy import deploy as run
+    from mlops_sdk.rollout.deploy.deploy import deploy_saved
+    from mlops_sdk.rollout.plan.saved_plan import load_plan
 
     if (file is None) == (saved is None):
         raise InputError(

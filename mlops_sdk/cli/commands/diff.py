@@ -18,8 +18,8 @@ def diff(old: Old, new: New, environment: EnvironmentOption = "local", output: O
     Show what differs between two releases: commits with their subject lines, models, tables, parameters.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.compare import compare
-    from mlops_sdk.rollout.explain import diff_lines
+    from mlops_sdk.rollout.plan.explain import diff_lines
+    from mlops_sdk.rollout.questions.compare import compare
 
     found, answer = compare(load_project(), environment, old, new)
 

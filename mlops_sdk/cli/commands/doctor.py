@@ -45,7 +45,7 @@ def doctor(
             "--dry-run belongs to --reconcile", remedy="without it, a check changes nothing anyway"
         )
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.checks import doctor as ask
+    from mlops_sdk.rollout.doctor.checks import doctor as ask
 
     checks = ask(load_project(), environment, fix=fix)
 
@@ -66,7 +66,7 @@ def doctor(
 
 def _reconcile(environment: str, reason: str, *, dry_run: bool, yes: bool, output: Form, quiet: bool) -> None:
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.reconciling import Reconciliation
+    from mlops_sdk.rollout.doctor.reconciling import Reconciliation
 
     with Reconciliation.begin(
         load_project(), environment, reason=reason, dry_run=dry_run, report=reporter(quiet=quiet)

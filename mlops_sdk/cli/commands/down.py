@@ -21,7 +21,7 @@ def down(
 ) -> None:
     """Stop an environment's processes in order. Its data stay, unless told otherwise; `mlops up` starts it again."""
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.bring_up import delete, stop
+    from mlops_sdk.rollout.environment.bring_up import delete, stop
 
     if delete_data and not yes:
         typer.confirm(f"Remove every database, model and secret of {environment}?", abort=True)

@@ -24,7 +24,7 @@ def env(
     COMMAND` and `mlops shell ENV` give them to a program.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.people import environment_variables
+    from mlops_sdk.rollout.environment.people import environment_variables
 
     found = environment_variables(load_project(), environment, host=host, release=release)
 

@@ -20,7 +20,7 @@ def forward(
     length of a command, which gets the matching variables.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.people import forward as run
+    from mlops_sdk.rollout.environment.people import forward as run
 
     def ready(addresses: dict[str, str]) -> None:
         for name, address in addresses.items():

@@ -22,7 +22,7 @@ def history(
     is done first), or no. `-o json` has the reasons.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.ask import history as ask
+    from mlops_sdk.rollout.questions.ask import history as ask
 
     rows = ask(load_project(), environment, limit=limit, everything=everything)
     columns: tuple[str, ...] = (

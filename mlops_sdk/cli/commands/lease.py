@@ -14,7 +14,7 @@ app = typer.Typer(help="Show or break the lease of a deployer.", no_args_is_help
 def show(environment: Environment, output: Output = Form.table) -> None:
     """Show who holds the environment's lease, since when and until when."""
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.ask import lease as ask
+    from mlops_sdk.rollout.questions.ask import lease as ask
 
     held = ask(load_project(), environment)
 
@@ -36,7 +36,7 @@ def break_(
 ) -> None:
     """End the lease. Its holder, if it still lives, can write nothing from then on."""
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.opening import open_session
+    from mlops_sdk.rollout.environment.opening import open_session
 
     with open_session(load_project(), environment) as session:
         ended = session.break_lease(reason)

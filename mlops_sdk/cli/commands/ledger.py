@@ -27,7 +27,7 @@ def verify(
     outside of the database: the basis of stack config, and attestations. Ends with 1 if an entry is not as it was.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.audit import verify_ledger
+    from mlops_sdk.rollout.doctor.audit import verify_ledger
 
     answer = verify_ledger(load_project(), environment, anchor)
 
@@ -64,7 +64,7 @@ def attest(
     did not, took that back, or blocked the release.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout import attest as attesting
+    from mlops_sdk.rollout.promote import attest as attesting
 
     found = attesting.attest(load_project(), environment, release)
     if out is not None:

@@ -23,7 +23,7 @@ def lock(
     """
     from mlops_sdk.release.lock_file import lock_path
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.locking import lock_manifest
+    from mlops_sdk.rollout.locking.lock import lock_manifest
 
     locked = lock_manifest(
         load_project(),

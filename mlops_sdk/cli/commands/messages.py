@@ -24,7 +24,7 @@ def list_(
 ) -> None:
     """List messages that were given up, oldest first, with the cause of each."""
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.messages import dead_letters
+    from mlops_sdk.rollout.environment.messages import dead_letters
 
     letters = dead_letters(load_project(), environment, queue, limit=limit)
 
@@ -60,7 +60,7 @@ def replay(
     Their attempts count anew, their once-only marks stay: an effect that happened does not happen again.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.messages import replay as run
+    from mlops_sdk.rollout.environment.messages import replay as run
 
     answer = run(load_project(), environment, queue, ids or [], everything=everything)
     count = len(answer["replayed"])

@@ -41,10 +41,10 @@ def plan(
     Show what `mlops deploy` would do: what differs from the live release, and the steps. Changes nothing.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.explain import plan_data, plan_lines
-    from mlops_sdk.rollout.markdown import plan_markdown
-    from mlops_sdk.rollout.planning import plan_deploy
-    from mlops_sdk.rollout.saved_plan import save_plan
+    from mlops_sdk.rollout.deploy.planning import plan_deploy
+    from mlops_sdk.rollout.plan.explain import plan_data, plan_lines
+    from mlops_sdk.rollout.plan.markdown import plan_markdown
+    from mlops_sdk.rollout.plan.saved_plan import save_plan
 
     project = load_project()
     planned = plan_deploy(project, environment, file)

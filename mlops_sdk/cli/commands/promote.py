@@ -60,7 +60,7 @@ def promote(
     Make the release that SOURCE verified live in TARGET, unrebuilt: the same digest, bound anew, by way of a deploy.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.promote import promote as run
+    from mlops_sdk.rollout.promote.promote import promote as run
 
     confirm_place(target, yes=yes)
     outcome = run(

@@ -10,7 +10,7 @@ def resume(environment: Environment, reason: Reason = "", output: Output = Form.
     End the hold of an environment, so that releases can be deployed again.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.opening import open_session
+    from mlops_sdk.rollout.environment.opening import open_session
 
     with open_session(load_project(), environment) as session:
         ended = session.end_hold(reason)

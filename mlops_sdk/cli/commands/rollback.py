@@ -34,7 +34,7 @@ def rollback(
     rows the release being left has written.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.rollback import Rollback
+    from mlops_sdk.rollout.deploy.rollback import Rollback
 
     confirm_place(environment, yes=yes)
     with Rollback.begin(

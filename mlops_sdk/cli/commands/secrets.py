@@ -21,7 +21,7 @@ def set_(
     Read a secret from standard input and encrypt it into stacks/Pulumi.ENV.yaml. The next `mlops up ENV` applies it.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.people import set_secret
+    from mlops_sdk.rollout.environment.people import set_secret
 
     value = typer.prompt(name, hide_input=True) if sys.stdin.isatty() else sys.stdin.read().strip()
     set_secret(load_project(), environment, name, value)
@@ -32,7 +32,7 @@ def set_(
 def ls(environment: Environment, output: Output = Form.table) -> None:
     """List the secrets of stack config, without their values."""
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.people import secrets
+    from mlops_sdk.rollout.environment.people import secrets
 
     found = secrets(load_project(), environment)
 

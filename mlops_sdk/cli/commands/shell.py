@@ -22,6 +22,6 @@ def shell(
     machine. Ends with the shell's exit code.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.people import shell as run
+    from mlops_sdk.rollout.environment.people import shell as run
 
     raise typer.Exit(run(load_project(), environment, command or [], workload))

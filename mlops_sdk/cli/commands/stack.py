@@ -47,7 +47,7 @@ def env(environment: Environment, output: Output = Form.table) -> None:
 def sync(environment: Environment, output: Output = Form.table) -> None:
     """Render the release section of stack config anew from the ledger, which owns those facts."""
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.opening import open_session
+    from mlops_sdk.rollout.environment.opening import open_session
 
     with open_session(load_project(), environment) as session:
         changed = session.render_config()

@@ -31,7 +31,7 @@ def explain(
     Show what a derived table's fingerprint is made of, or with --against only what differs from another release.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.inputs import explain_table
+    from mlops_sdk.rollout.questions.inputs import explain_table
 
     answer = explain_table(load_project(), environment, name, release=release, against=against)
 

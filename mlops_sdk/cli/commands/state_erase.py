@@ -34,7 +34,7 @@ def erase(
     table and the prediction log. The ledger records how many and why, not whose.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.keep import erase as remove
+    from mlops_sdk.rollout.environment.keep import erase as remove
 
     project = load_project()
     columns = _columns(sys.stdin.readline().rstrip("\n") if key == "-" else key)

@@ -16,7 +16,7 @@ def ls(environment: Environment, output: Output = Form.table) -> None:
     Show the kept releases with their tables, rows (estimated) and bytes: their own, and what they share with others.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.keep import tables
+    from mlops_sdk.rollout.environment.keep import tables
 
     answer = tables(load_project(), environment)
 
@@ -55,7 +55,7 @@ def gc(
     shown and never dropped.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.keep import collect
+    from mlops_sdk.rollout.environment.keep import collect
 
     answer = collect(load_project(), environment, dry_run=dry_run)
 
@@ -81,7 +81,7 @@ def pin(
 ) -> None:
     """Keep a release's tables, whatever becomes of it."""
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.keep import pin as keep
+    from mlops_sdk.rollout.environment.keep import pin as keep
 
     answer = keep(load_project(), environment, release, reason=reason)
     emit(answer, output, lambda: say(f"{answer['release']} is pinned in {environment}: {reason}"))
@@ -95,7 +95,7 @@ def unpin(
 ) -> None:
     """End a release's pins, those of a rollback with policy discard too."""
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.keep import unpin as end
+    from mlops_sdk.rollout.environment.keep import unpin as end
 
     answer = end(load_project(), environment, release, reason=reason)
     words = f"is no longer pinned: {'; '.join(answer['ended'])}" if answer["ended"] else "was not pinned"

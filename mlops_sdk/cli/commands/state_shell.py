@@ -28,7 +28,7 @@ def shell(
     """
     from mlops_sdk.platform import psql
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.keep import read
+    from mlops_sdk.rollout.environment.keep import read
 
     program = psql.find_psql()
     with read(load_project(), environment, release) as reading:

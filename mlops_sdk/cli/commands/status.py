@@ -15,7 +15,7 @@ def status(environment: Environment, output: Output = Form.table) -> None:
     import typer
 
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.ask import status as ask
+    from mlops_sdk.rollout.questions.ask import status as ask
 
     answer = ask(load_project(), environment)
 

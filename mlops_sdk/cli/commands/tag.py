@@ -22,7 +22,7 @@ def explain(
 ) -> None:
     """Show what a tag says in the project's scheme, and what the release's file adds."""
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.tags import explain_tag
+    from mlops_sdk.rollout.locking.tags import explain_tag
 
     answer = explain_tag(load_project(), tag)
 

@@ -12,7 +12,7 @@ def up(environment: Environment, yes: Yes = False, output: Output = Form.table, 
     Bring an environment up: `pulumi up` of its stack, made from the example where it does not exist yet.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.bring_up import bring_up
+    from mlops_sdk.rollout.environment.bring_up import bring_up
 
     confirm_place(environment, yes=yes)
     addresses = bring_up(load_project(), environment, report=reporter(quiet=quiet))

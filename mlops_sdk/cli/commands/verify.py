@@ -35,8 +35,8 @@ def verify(
     does not choose it. Ends with 1 when a gate fails, with 23 when there is too little to judge by.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.attest import attest, write_attestation
-    from mlops_sdk.rollout.reverify import reverify
+    from mlops_sdk.rollout.promote.attest import attest, write_attestation
+    from mlops_sdk.rollout.verify.reverify import reverify
 
     project = load_project()
     found = reverify(project, environment, release, report=reporter(quiet=quiet), timeout_s=timeout_s)

@@ -21,7 +21,7 @@ def which_release(
     release had. From the prediction log.
     """
     from mlops_sdk.release.project import load_project
-    from mlops_sdk.rollout.ask import which_release as ask
+    from mlops_sdk.rollout.questions.ask import which_release as ask
 
     answer = ask(load_project(), environment, request_id)
 

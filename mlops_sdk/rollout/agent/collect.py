@@ -9,7 +9,7 @@ from mlops_sdk.errors import LeaseHeldError
 from mlops_sdk.platform.reach import MANAGED_BY, MANAGER
 from mlops_sdk.release.digest import short
 from mlops_sdk.rollout.agent.duty import Did, Work
-from mlops_sdk.rollout.session import AGENT, Session
+from mlops_sdk.rollout.environment.session import AGENT, Session
 from mlops_sdk.stack import config
 from mlops_sdk.state import janitor
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mlops_sdk.ledger.database import Connection
-from mlops_sdk.rollout.session import Session
+from mlops_sdk.rollout.environment.session import Session
 
 
 @dataclass

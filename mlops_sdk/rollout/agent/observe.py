@@ -6,9 +6,9 @@ It mends nothing: what differs is shown by the page and by `mlops status`, each 
 from dataclasses import dataclass
 
 from mlops_sdk.rollout.agent.duty import Did, Work
-from mlops_sdk.rollout.drift import Difference
-from mlops_sdk.rollout.observed import drift, record_differences
-from mlops_sdk.rollout.session import AGENT
+from mlops_sdk.rollout.environment.session import AGENT
+from mlops_sdk.rollout.observed.drift import Difference
+from mlops_sdk.rollout.observed.runtime import drift, record_differences
 
 
 @dataclass

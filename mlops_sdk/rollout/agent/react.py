@@ -6,7 +6,7 @@ with the process, and then `turn-back` takes it back. What is declared is read e
 
 from mlops_sdk.release.project import load_project
 from mlops_sdk.rollout.agent.duty import Did, Work
-from mlops_sdk.rollout.session import AGENT_EVENTS
+from mlops_sdk.rollout.environment.session import AGENT_EVENTS
 
 EVENTS = "events"
 """The name of the duty, by which the receiver wakes it."""

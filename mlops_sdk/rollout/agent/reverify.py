@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from mlops_sdk.ledger.entries import Entry
 from mlops_sdk.ledger.lease import current
 from mlops_sdk.rollout.agent.duty import Did, Work
-from mlops_sdk.rollout.reverify import look_again, record_verification
-from mlops_sdk.rollout.session import AGENT
+from mlops_sdk.rollout.environment.session import AGENT
 from mlops_sdk.rollout.verify.checks import Verification, sentence
+from mlops_sdk.rollout.verify.reverify import look_again, record_verification
 
 _TIMEOUT_S = 120.0
 _RECENT = 500

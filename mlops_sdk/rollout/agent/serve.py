@@ -20,8 +20,8 @@ from mlops_sdk.rollout.agent.duties import all_duties, duty_named
 from mlops_sdk.rollout.agent.duty import Did, Duty, DutyState, Work
 from mlops_sdk.rollout.agent.react import EVENTS
 from mlops_sdk.rollout.agent.runner import Runner
-from mlops_sdk.rollout.opening import open_session
-from mlops_sdk.rollout.progress import Event, Note, Report, silent
+from mlops_sdk.rollout.environment.opening import open_session
+from mlops_sdk.rollout.environment.progress import Event, Note, Report, silent
 from mlops_sdk.stack import config
 from mlops_sdk.stack.config_file import ConfigFile, read_plain
 

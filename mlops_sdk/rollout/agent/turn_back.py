@@ -15,11 +15,11 @@ from mlops_sdk.ledger.lease import DEFAULT_DURATION_S, Held, Lease, current
 from mlops_sdk.release.diff import diff
 from mlops_sdk.rollout.agent.abandoned import Abandoned, find_abandoned, how_to_go_on
 from mlops_sdk.rollout.agent.duty import Did, Work
-from mlops_sdk.rollout.apply import Run, turn_back
-from mlops_sdk.rollout.evidence import keep_evidence
-from mlops_sdk.rollout.facts import is_own
-from mlops_sdk.rollout.plan import Intent, Plan
-from mlops_sdk.rollout.session import AGENT, Session
+from mlops_sdk.rollout.apply.apply import Run, turn_back
+from mlops_sdk.rollout.apply.evidence import keep_evidence
+from mlops_sdk.rollout.environment.session import AGENT, Session
+from mlops_sdk.rollout.plan.facts import is_own
+from mlops_sdk.rollout.plan.plan import Intent, Plan
 from mlops_sdk.state import references
 from mlops_sdk.state.shift import Shift, read_shift
 from mlops_sdk.traffic.shift import shift

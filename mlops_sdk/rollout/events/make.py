@@ -29,10 +29,10 @@ from mlops_sdk.release.next_release import (
 from mlops_sdk.release.project import Project
 from mlops_sdk.release.stages import is_rehearsal
 from mlops_sdk.release.tag import Tag, parse_tag
-from mlops_sdk.rollout.code import STACKS
+from mlops_sdk.rollout.environment.code import STACKS
+from mlops_sdk.rollout.environment.opening import registry_of
+from mlops_sdk.rollout.environment.session import Session
 from mlops_sdk.rollout.events.files import known_tags, only_one, read_released, release_path, write_new
-from mlops_sdk.rollout.opening import registry_of
-from mlops_sdk.rollout.session import Session
 from mlops_sdk.state.watermarks import read_watermarks
 
 

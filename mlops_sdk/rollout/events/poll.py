@@ -22,13 +22,13 @@ from mlops_sdk.release.event_rules import EVERY_VERSION
 from mlops_sdk.release.manifest import ModelRef
 from mlops_sdk.release.next_release import ModelUpdate, Released, base_of
 from mlops_sdk.release.project import Project
+from mlops_sdk.rollout.deploy.outcome import Outcome
+from mlops_sdk.rollout.environment.opening import open_session, registry_of
+from mlops_sdk.rollout.environment.progress import Note, Report, silent
+from mlops_sdk.rollout.environment.session import Session
 from mlops_sdk.rollout.events.files import known_tags, read_released
 from mlops_sdk.rollout.events.make import Made, Origin, is_candidate, make_release, record_orphan
 from mlops_sdk.rollout.events.react import commit_release, deploy_waiting
-from mlops_sdk.rollout.opening import open_session, registry_of
-from mlops_sdk.rollout.outcome import Outcome
-from mlops_sdk.rollout.progress import Note, Report, silent
-from mlops_sdk.rollout.session import Session
 
 
 @dataclass(frozen=True)

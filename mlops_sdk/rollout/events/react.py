@@ -11,14 +11,14 @@ from mlops_sdk.release.next_release import Event
 from mlops_sdk.release.project import Project
 from mlops_sdk.release.stages import refuse_event_target
 from mlops_sdk.release.tag import Tag, parse_tag
-from mlops_sdk.rollout.deploy import deploy
+from mlops_sdk.rollout.deploy.deploy import deploy
+from mlops_sdk.rollout.deploy.outcome import Outcome
+from mlops_sdk.rollout.environment.opening import open_session
+from mlops_sdk.rollout.environment.progress import Report, silent
 from mlops_sdk.rollout.events.files import known_tags, release_path
 from mlops_sdk.rollout.events.make import Made, Origin, is_candidate, make_release
 from mlops_sdk.rollout.events.waiting import waiting
-from mlops_sdk.rollout.locking import lock_manifest
-from mlops_sdk.rollout.opening import open_session
-from mlops_sdk.rollout.outcome import Outcome
-from mlops_sdk.rollout.progress import Report, silent
+from mlops_sdk.rollout.locking.lock import lock_manifest
 
 
 @dataclass(frozen=True)

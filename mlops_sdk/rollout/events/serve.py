@@ -17,11 +17,11 @@ from mlops_sdk.registry.webhook_client import register_webhook
 from mlops_sdk.registry.webhooks import RegistryChange
 from mlops_sdk.release.next_release import CodeUpdate
 from mlops_sdk.release.project import Project, load_project
+from mlops_sdk.rollout.environment.opening import open_session, registry_of
+from mlops_sdk.rollout.environment.progress import Report, silent
 from mlops_sdk.rollout.events.make import Made, Origin, code_update, is_candidate, make_release
 from mlops_sdk.rollout.events.poll import Polled, committed, poll, problem_of, seen, told
 from mlops_sdk.rollout.events.receiver import MLFLOW_PATH, CodeOrder, routes
-from mlops_sdk.rollout.opening import open_session, registry_of
-from mlops_sdk.rollout.progress import Report, silent
 from mlops_sdk.runtime.passwords import derive_shared
 
 _WEBHOOK, _CI = "mlflow-webhook", "ci-events"

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from mlops_sdk.release.gates import CommandGate
-from mlops_sdk.rollout.child import ReleaseCode
+from mlops_sdk.rollout.environment.child import ReleaseCode
 from mlops_sdk.rollout.verify.checks import Check
 
 _LAST_CHARACTERS = 300

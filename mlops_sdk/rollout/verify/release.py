@@ -8,8 +8,8 @@ from pydantic import SecretStr
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.digest import short
 from mlops_sdk.release.lock import Lock
-from mlops_sdk.rollout.locking import release_code
-from mlops_sdk.rollout.session import Session
+from mlops_sdk.rollout.environment.session import Session
+from mlops_sdk.rollout.locking.lock import release_code
 from mlops_sdk.rollout.verify.checks import Check, Verification, lag_check, service_checks
 from mlops_sdk.rollout.verify.command import command_check
 from mlops_sdk.rollout.verify.service import readiness

@@ -11,7 +11,7 @@ from mlops_sdk.errors import LeaseHeldError, MovedError
 from mlops_sdk.ledger.database import LeaseLostError, control_transaction
 from mlops_sdk.ledger.entries import Pointer
 from mlops_sdk.ledger.lease import Holder, Lease, break_lease
-from mlops_sdk.rollout.session import Session
+from mlops_sdk.rollout.environment.session import Session
 from mlops_sdk.state import (
     loss,
 )

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from mlops_sdk.rollout import steps
-from mlops_sdk.rollout.steps import Step, describe
+from mlops_sdk.rollout.plan import steps
+from mlops_sdk.rollout.plan.steps import Step, describe
 
 Operation = Literal["first deploy", "deploy", "promote", "rollback"]
 Moment = Literal["before", "inside", "after"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mlops_sdk.errors import MlopsError
 from mlops_sdk.rollout.agent.duty import Did, Duty, Work
 from mlops_sdk.rollout.agent.runner import Runner
-from mlops_sdk.rollout.session import Session
+from mlops_sdk.rollout.environment.session import Session
 
 WITHIN_S = 20  # until what is awaited is certainly broken
 

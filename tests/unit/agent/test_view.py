@@ -21,9 +21,9 @@ from mlops_sdk.rollout.agent.page.remembered import Remembered
 from mlops_sdk.rollout.agent.page.timeline import timeline
 from mlops_sdk.rollout.agent.page.view import EnvironmentView, environment_view
 from mlops_sdk.rollout.agent.page.words import ago, size, spell
-from mlops_sdk.rollout.drift import ConfigSeen, Intended, IntendedRelease, ServiceSeen
-from mlops_sdk.rollout.drift import Seen as Observed
-from mlops_sdk.rollout.readiness import Readiness, Reason
+from mlops_sdk.rollout.observed.drift import ConfigSeen, Intended, IntendedRelease, ServiceSeen
+from mlops_sdk.rollout.observed.drift import Seen as Observed
+from mlops_sdk.rollout.observed.readiness import Readiness, Reason
 from mlops_sdk.traffic.port import Routes
 from tests.support.locks import make_lock
 

@@ -175,7 +175,7 @@ def test_every_error_ends_a_command_with_its_code_a_sentence_and_no_traceback(
         fault = errors.Fault("a.yaml", 3, "release", "wrong", "write another")
         raise kind([fault]) if kind is errors.ManifestError else kind("wrong", remedy="write another")
 
-    monkeypatch.setattr("mlops_sdk.rollout.ask.status", ask)
+    monkeypatch.setattr("mlops_sdk.rollout.questions.ask.status", ask)
     monkeypatch.setattr(sys, "argv", ["mlops", "status", "local"])
     monkeypatch.chdir(ROOT)
     with pytest.raises(SystemExit) as ended:

@@ -30,19 +30,19 @@ from mlops_sdk.release.event_rules import EventRules
 from mlops_sdk.release.lock import LockedModel
 from mlops_sdk.release.lock_file import write_lock
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout import ask, compare
-from mlops_sdk.rollout.data_versions import DataStatus
+from mlops_sdk.rollout.deploy.outcome import Outcome
+from mlops_sdk.rollout.doctor.postgres import check_of
+from mlops_sdk.rollout.environment.messages import dead_letter_row
 from mlops_sdk.rollout.events.make import Made
 from mlops_sdk.rollout.events.poll import Polled
 from mlops_sdk.rollout.events.react import Reaction
-from mlops_sdk.rollout.explain import plan_data
-from mlops_sdk.rollout.facts import Commit, Metric, ResourceChange
-from mlops_sdk.rollout.health import check_of
-from mlops_sdk.rollout.messages import dead_letter_row
-from mlops_sdk.rollout.outcome import Outcome
-from mlops_sdk.rollout.plan import Intent, Plan
-from mlops_sdk.rollout.steps import Step
-from mlops_sdk.rollout.tags import explain_tag
+from mlops_sdk.rollout.locking.data_versions import DataStatus
+from mlops_sdk.rollout.locking.tags import explain_tag
+from mlops_sdk.rollout.plan.explain import plan_data
+from mlops_sdk.rollout.plan.facts import Commit, Metric, ResourceChange
+from mlops_sdk.rollout.plan.plan import Intent, Plan
+from mlops_sdk.rollout.plan.steps import Step
+from mlops_sdk.rollout.questions import ask, compare
 from mlops_sdk.sql.lineage import Lineage, Node
 from mlops_sdk.sql.run import Result
 from mlops_sdk.state.loss import TableLoss

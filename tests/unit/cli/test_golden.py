@@ -20,15 +20,15 @@ from mlops_sdk.release.attestation import Attestation
 from mlops_sdk.release.diff import CodeChange, Diff, EntryChange, ModelChange, ParameterChange, TableChange
 from mlops_sdk.release.project import Project
 from mlops_sdk.release.versioned_data import LockedData
-from mlops_sdk.rollout.data_versions import DataStatus
+from mlops_sdk.rollout.deploy.outcome import Outcome
+from mlops_sdk.rollout.environment.people import Variables
 from mlops_sdk.rollout.events.make import Made
 from mlops_sdk.rollout.events.poll import Polled
 from mlops_sdk.rollout.events.react import Reaction
-from mlops_sdk.rollout.facts import Commit, Facts, LastBuild, Metric, ResourceChange
-from mlops_sdk.rollout.outcome import Outcome
-from mlops_sdk.rollout.people import Variables
-from mlops_sdk.rollout.plan import Intent, Plan
-from mlops_sdk.rollout.steps import Bind, Build, Handover, Shift, Up, Verify
+from mlops_sdk.rollout.locking.data_versions import DataStatus
+from mlops_sdk.rollout.plan.facts import Commit, Facts, LastBuild, Metric, ResourceChange
+from mlops_sdk.rollout.plan.plan import Intent, Plan
+from mlops_sdk.rollout.plan.steps import Bind, Build, Handover, Shift, Up, Verify
 from mlops_sdk.sql.formatting import Formatted
 from mlops_sdk.sql.lineage import Lineage, Node
 from mlops_sdk.sql.run import Result
@@ -441,62 +441,62 @@ FORMATTED = Formatted(9, (Path("rfm/dbt/models/daily/rfm_daily.sql"),))
 CASES = {
     case.command: case
     for case in (
-        Case("up local", {"rollout.bring_up:bring_up": says({"router": "http://127.0.0.1:1"})}),
-        Case("down local", {"rollout.bring_up:stop": says(3)}),
+        Case("up local", {"rollout.environment.bring_up:bring_up": says({"router": "http://127.0.0.1:1"})}),
+        Case("down local", {"rollout.environment.bring_up:stop": says(3)}),
         Case(
-            "lock stacks/releases/v0.0.2.yaml", {"rollout.locking:lock_manifest": says(make_lock("v0.0.2"))}
+            "lock stacks/releases/v0.0.2.yaml", {"rollout.locking.lock:lock_manifest": says(make_lock("v0.0.2"))}
         ),
         Case(
             "plan stacks/releases/v0.0.2.yaml",
-            {"rollout.planning:plan_deploy": says(PLAN)},
+            {"rollout.deploy.planning:plan_deploy": says(PLAN)},
             forms=("table", "json", "yaml", "markdown"),
         ),
-        Case("deploy stacks/releases/v0.0.2.yaml", {"rollout.deploy:deploy": says(OUTCOME)}),
-        Case("verify local", {"rollout.reverify:reverify": says(REVERIFIED)}, code=1),
-        Case("promote local local", {"rollout.promote:promote": says(OUTCOME)}),
-        Case("rollback local -m slow --yes", {"rollout.rollback:Rollback": _Rollback}),
-        Case("resume local", {"rollout.opening:open_session": _session}),
-        Case("block v0.0.1 -m leaks", {"rollout.blocks:block": says(BLOCKED)}),
-        Case("unblock v0.0.1", {"rollout.blocks:unblock": says({**PIN, "ended": "it leaks"})}),
-        Case("status local", {"rollout.ask:status": says(STATUS)}),
-        Case("history local", {"rollout.ask:history": says(HISTORY)}),
-        Case("at local~1", {"rollout.ask:at": says(AT)}),
-        Case("diff v0.0.1 v0.0.2", {"rollout.compare:compare": says(COMPARED)}),
-        Case("which-release r1", {"rollout.ask:which_release": says(WHICH)}),
-        Case("env local --host", {"rollout.people:environment_variables": says(VARIABLES)}),
-        Case("secrets ls local", {"rollout.people:secrets": says(SECRETS)}),
+        Case("deploy stacks/releases/v0.0.2.yaml", {"rollout.deploy.deploy:deploy": says(OUTCOME)}),
+        Case("verify local", {"rollout.verify.reverify:reverify": says(REVERIFIED)}, code=1),
+        Case("promote local local", {"rollout.promote.promote:promote": says(OUTCOME)}),
+        Case("rollback local -m slow --yes", {"rollout.deploy.rollback:Rollback": _Rollback}),
+        Case("resume local", {"rollout.environment.opening:open_session": _session}),
+        Case("block v0.0.1 -m leaks", {"rollout.promote.blocks:block": says(BLOCKED)}),
+        Case("unblock v0.0.1", {"rollout.promote.blocks:unblock": says({**PIN, "ended": "it leaks"})}),
+        Case("status local", {"rollout.questions.ask:status": says(STATUS)}),
+        Case("history local", {"rollout.questions.ask:history": says(HISTORY)}),
+        Case("at local~1", {"rollout.questions.ask:at": says(AT)}),
+        Case("diff v0.0.1 v0.0.2", {"rollout.questions.compare:compare": says(COMPARED)}),
+        Case("which-release r1", {"rollout.questions.ask:which_release": says(WHICH)}),
+        Case("env local --host", {"rollout.environment.people:environment_variables": says(VARIABLES)}),
+        Case("secrets ls local", {"rollout.environment.people:secrets": says(SECRETS)}),
         Case("image ref job", {"platform.git:commit_of": says("c" * 40)}),
-        Case("doctor local", {"rollout.checks:doctor": says(DOCTOR)}, code=1),
+        Case("doctor local", {"rollout.doctor.checks:doctor": says(DOCTOR)}, code=1),
         Case(
             "doctor local --reconcile -m restored --yes",
-            {"rollout.reconciling:Reconciliation": _Reconciliation},
+            {"rollout.doctor.reconciling:Reconciliation": _Reconciliation},
         ),
-        Case("state explain content", {"rollout.inputs:explain_table": says(EXPLAINED)}),
-        Case("state ls local", {"rollout.keep:tables": says(KEPT)}),
-        Case("state gc local", {"rollout.keep:collect": says(COLLECTED)}),
-        Case("state pin v0.0.1 -m audit", {"rollout.keep:pin": says({**PIN, "reason": "audit"})}),
-        Case("state unpin v0.0.1", {"rollout.keep:unpin": says({**PIN, "ended": ["an audit"]})}),
-        Case("state erase users 7 --yes", {"rollout.keep:erase": says(ERASED)}),
+        Case("state explain content", {"rollout.questions.inputs:explain_table": says(EXPLAINED)}),
+        Case("state ls local", {"rollout.environment.keep:tables": says(KEPT)}),
+        Case("state gc local", {"rollout.environment.keep:collect": says(COLLECTED)}),
+        Case("state pin v0.0.1 -m audit", {"rollout.environment.keep:pin": says({**PIN, "reason": "audit"})}),
+        Case("state unpin v0.0.1", {"rollout.environment.keep:unpin": says({**PIN, "ended": ["an audit"]})}),
+        Case("state erase users 7 --yes", {"rollout.environment.keep:erase": says(ERASED)}),
         Case("stack init local", {"stack.drive:Stack": _Stack}),
         Case("stack env local", {"stack.drive:Stack": _Stack}),
-        Case("stack sync local", {"rollout.opening:open_session": _session}),
-        Case("lease show local", {"rollout.ask:lease": says(HELD)}),
-        Case("lease break local -m gone", {"rollout.opening:open_session": _session}),
-        Case("ledger verify local", {"rollout.audit:verify_ledger": says(VERIFIED)}),
-        Case("ledger attest local", {"rollout.attest:attest": says(ATTESTATION)}),
-        Case("data add d.csv", {"rollout.data_versions:add": says({"d.csv": DATA})}),
-        Case("data push d.csv", {"rollout.data_versions:push": says(({"d.csv": DATA}, 3))}),
-        Case("data pull d.csv", {"rollout.data_versions:pull": says(({"d.csv": DATA}, 0))}),
-        Case("data status d.csv", {"rollout.data_versions:status": says(DATA_STATUS)}),
-        Case("messages dead list local", {"rollout.messages:dead_letters": says(DEAD_LETTERS)}),
-        Case("messages dead replay local 7", {"rollout.messages:replay": says(REPLAYED)}),
+        Case("stack sync local", {"rollout.environment.opening:open_session": _session}),
+        Case("lease show local", {"rollout.questions.ask:lease": says(HELD)}),
+        Case("lease break local -m gone", {"rollout.environment.opening:open_session": _session}),
+        Case("ledger verify local", {"rollout.doctor.audit:verify_ledger": says(VERIFIED)}),
+        Case("ledger attest local", {"rollout.promote.attest:attest": says(ATTESTATION)}),
+        Case("data add d.csv", {"rollout.locking.data_versions:add": says({"d.csv": DATA})}),
+        Case("data push d.csv", {"rollout.locking.data_versions:push": says(({"d.csv": DATA}, 3))}),
+        Case("data pull d.csv", {"rollout.locking.data_versions:pull": says(({"d.csv": DATA}, 0))}),
+        Case("data status d.csv", {"rollout.locking.data_versions:status": says(DATA_STATUS)}),
+        Case("messages dead list local", {"rollout.environment.messages:dead_letters": says(DEAD_LETTERS)}),
+        Case("messages dead replay local 7", {"rollout.environment.messages:replay": says(REPLAYED)}),
         Case("sql run rfm/dbt --run-date 1998-03-31", {"workload.sql_try:try_models": says(RESULTS)}),
         Case("sql test rfm/dbt --run-date 1998-03-31", {"workload.sql_try:try_models": says(RESULTS)}),
         Case("sql docs rfm/dbt", {"sql.docs:write_docs": says(Path(".mlops/sql/docs/index.html"))}),
         Case("sql lineage rfm/dbt", {"sql.project:read_project": says(None), "sql.lineage:lineage": says(LINEAGE)}),
         Case("sql fmt rfm/dbt", {"sql.formatting:format_project": says(FORMATTED)}),
         Case("sql fmt rfm/dbt --check", {"sql.formatting:format_project": says(FORMATTED)}, code=7),
-        Case("tag explain v0.0.2", {"rollout.tags:explain_tag": says(TAG)}),
+        Case("tag explain v0.0.2", {"rollout.locking.tags:explain_tag": says(TAG)}),
         Case(
             "agent run gc local",
             {

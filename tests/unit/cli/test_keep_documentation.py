@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout import keep
+from mlops_sdk.rollout.environment import keep
 from mlops_sdk.state.erase import Erased, Erasure
 from mlops_sdk.state.janitor import Collected, Dropped
 from mlops_sdk.state.keeping import Left

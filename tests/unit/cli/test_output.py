@@ -9,14 +9,14 @@ import sys
 import pytest
 
 from mlops_sdk.cli.progress import Progress, spell_seconds
-from mlops_sdk.rollout.progress import Note, StepDone, StepStarted
-from mlops_sdk.rollout.steps import Bind, Build
+from mlops_sdk.rollout.environment.progress import Note, StepDone, StepStarted
+from mlops_sdk.rollout.plan.steps import Bind, Build
 
 
 def test_a_reader_of_progress_who_leaves_does_not_stop_the_work() -> None:
     program = (
         "from mlops_sdk.cli.progress import reporter\n"
-        "from mlops_sdk.rollout.progress import Note\n"
+        "from mlops_sdk.rollout.environment.progress import Note\n"
         "report = reporter(quiet=False)\n"
         "for number in range(3):\n"
         "    report(Note(str(number)))\n"

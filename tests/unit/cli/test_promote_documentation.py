@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout import blocks
+from mlops_sdk.rollout.promote import blocks
 from tests.support.documented import LOCK, LedgerDouble, documented, names
 from tests.unit.cli.test_documentation import DOCS
 from tests.unit.release.test_attestation import ONE

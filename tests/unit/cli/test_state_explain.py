@@ -17,7 +17,7 @@ from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.lock_file import write_lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.release.tables import BuilderSpec, ColumnSpec, TableSpec
-from mlops_sdk.rollout import inputs
+from mlops_sdk.rollout.questions import inputs
 from mlops_sdk.state.fingerprint import fingerprints
 from tests.support.locks import make_lock
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_sdk.rollout.drift import (
+from mlops_sdk.rollout.observed.drift import (
     ConfigSeen,
     FlowRunSeen,
     Intended,

@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 
 from mlops_sdk.release.gates import CommandGate
-from mlops_sdk.rollout.child import ReleaseCode
+from mlops_sdk.rollout.environment.child import ReleaseCode
 from mlops_sdk.rollout.verify.checks import Check
 from mlops_sdk.rollout.verify.command import command_check
 

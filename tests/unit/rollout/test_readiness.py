@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from mlops_sdk.rollout.readiness import DataFacts, ModelFacts, ReleaseFacts, judge
+from mlops_sdk.release.versioned_data import DataFacts
+from mlops_sdk.rollout.observed.readiness import ModelFacts, ReleaseFacts, judge
 
 DIGEST = "sha256:" + "a" * 64
 MODEL = ModelFacts("ranker", "movie-ranker", 3, cached=True)

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from mlops_sdk.rollout.drift import ConfigSeen, Intended, IntendedRelease, Seen
-from mlops_sdk.rollout.reconcile import (
+from mlops_sdk.rollout.doctor.reconcile import (
     LostAnchor,
     LostRelease,
     ModelLoss,
@@ -15,6 +14,7 @@ from mlops_sdk.rollout.reconcile import (
     disagreements,
     lost_releases,
 )
+from mlops_sdk.rollout.observed.drift import ConfigSeen, Intended, IntendedRelease, Seen
 from mlops_sdk.traffic.port import Routes
 from tests.support.documented import documented
 

@@ -10,7 +10,7 @@ import pytest
 
 from mlops_sdk.errors import PolicyError
 from mlops_sdk.release.project import Project
-from mlops_sdk.rollout import rollback as module
+from mlops_sdk.rollout.deploy import rollback as module
 
 PROJECT = Project(root=Path("/nowhere"), app="shop")
 

@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
-from mlops_sdk.rollout.apply import Run, apply
-from mlops_sdk.rollout.locking import lock_manifest
-from mlops_sdk.rollout.observe import observe
-from mlops_sdk.rollout.plan import build_plan
-from mlops_sdk.rollout.session import Session
-from mlops_sdk.rollout.steps import Bind, Fork, PrepareCode, Retire, Reuse, Share
+from mlops_sdk.rollout.apply.apply import Run, apply
+from mlops_sdk.rollout.environment.session import Session
+from mlops_sdk.rollout.locking.lock import lock_manifest
+from mlops_sdk.rollout.observed.for_plan import observe
+from mlops_sdk.rollout.plan.plan import build_plan
+from mlops_sdk.rollout.plan.steps import Bind, Fork, PrepareCode, Retire, Reuse, Share
 from mlops_sdk.state.janitor import collect
 from tools.bench.figures import Bar, Figure
 from tools.bench.release.pairs import pairs, ratios

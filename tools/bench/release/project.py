@@ -17,8 +17,8 @@ from typing import Any
 
 from mlops_sdk.errors import MlopsError
 from mlops_sdk.release.project import load_project
-from mlops_sdk.rollout.opening import open_session
-from mlops_sdk.rollout.session import Session
+from mlops_sdk.rollout.environment.opening import open_session
+from mlops_sdk.rollout.environment.session import Session
 from mlops_sdk.runtime import env_file
 from tools.clone import clean_environ, clone_checkout
 

@@ -28,7 +28,7 @@ from mlops_sdk.rollout.agent.duty import DutyState
 from mlops_sdk.rollout.agent.page.differences import difference_view
 from mlops_sdk.rollout.agent.page.look import Looker, Problem
 from mlops_sdk.rollout.agent.page.view import EnvironmentView, environment_view
-from mlops_sdk.rollout.compare import compare
+from mlops_sdk.rollout.questions.compare import compare
 
 _HERE = Path(__file__).parent
 _STATIC = {"page.css": "text/css", "page.js": "text/javascript"}

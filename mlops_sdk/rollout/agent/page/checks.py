@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mlops_sdk.release.buckets import BUCKETS
 from mlops_sdk.rollout.agent.abandoned import find_abandoned, how_to_go_on
 from mlops_sdk.rollout.agent.page.look import Recorded
-from mlops_sdk.rollout.drift import Part, differences
+from mlops_sdk.rollout.observed.drift import Part, differences
 from mlops_sdk.traffic.port import Routes
 
 

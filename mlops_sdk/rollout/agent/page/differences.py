@@ -31,7 +31,7 @@ class DifferenceView:
 
 
 def difference_view(diff: Diff, answer: Mapping[str, Any]) -> DifferenceView:
-    """Return what `mlops_sdk.rollout.compare.compare` answered as rows."""
+    """Return what `mlops_sdk.rollout.questions.compare.compare` answered as rows."""
     commits = {
         kind: tuple((commit["commit"][:12], commit["subject"]) for commit in answer["commits"][kind])
         for kind in ("added", "removed")

@@ -1,7 +1,7 @@
 """Asks an environment's servers what the page shows. Reads only, and answers whatever is away.
 
 What never changes is remembered, and what costs much for some seconds. It must not decide how anything is shown:
-`view` does; nor what differs or is ready: `rollout.drift` and `rollout.readiness` do.
+`view` does; nor what differs or is ready: `observed.drift` and `observed.readiness` do.
 """
 
 import threading
@@ -28,13 +28,13 @@ from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.release.project import Project
 from mlops_sdk.rollout.agent.page.remembered import Remembered
-from mlops_sdk.rollout.drift import Intended
-from mlops_sdk.rollout.drift import Seen as Observed
-from mlops_sdk.rollout.observed import look, read_intended
-from mlops_sdk.rollout.opening import open_session
-from mlops_sdk.rollout.readiness import Readiness
-from mlops_sdk.rollout.readiness_facts import read_readiness
-from mlops_sdk.rollout.session import Session
+from mlops_sdk.rollout.environment.opening import open_session
+from mlops_sdk.rollout.environment.session import Session
+from mlops_sdk.rollout.observed.drift import Intended
+from mlops_sdk.rollout.observed.drift import Seen as Observed
+from mlops_sdk.rollout.observed.readiness import Readiness
+from mlops_sdk.rollout.observed.readiness_facts import read_readiness
+from mlops_sdk.rollout.observed.runtime import look, read_intended
 from mlops_sdk.state.sizes import ReleaseSize, read_sizes
 from mlops_sdk.traffic.port import Routes
 

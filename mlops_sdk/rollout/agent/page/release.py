@@ -7,7 +7,7 @@ from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.rollout.agent.page.look import Recorded
 from mlops_sdk.rollout.agent.page.words import short_digest, size
-from mlops_sdk.rollout.readiness import Readiness
+from mlops_sdk.rollout.observed.readiness import Readiness
 
 
 @dataclass(frozen=True)

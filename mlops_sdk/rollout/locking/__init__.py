@@ -1,0 +1,1 @@
+"""From a manifest to its lock: refs, aliases, declared tables and versions of data, resolved once."""

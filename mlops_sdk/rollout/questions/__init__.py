@@ -1,0 +1,1 @@
+"""Questions that people ask of an environment: what was live, what differs. It changes nothing."""

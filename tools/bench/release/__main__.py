@@ -5,6 +5,7 @@ is listed as left out with its error, the others go on, and the exit code is 1.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -38,6 +39,9 @@ def run(names: list[str], *, quick: bool) -> Results:
     kept = clean_environ()
     for name in set(os.environ) - set(kept):
         del os.environ[name]
+    # A shell has what it starts in the background ignore SIGINT, and all that this starts would too: Pulumi's engine,
+    # which ends its plugins by that signal, then waits four seconds for each before it kills them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with project(results.say) as found:
         for name in names:
             measure, full, small = BENCHES[name]

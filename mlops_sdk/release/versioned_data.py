@@ -4,6 +4,7 @@ DVC's own file PATH.dvc, which is committed, holds the hash: so a commit means o
 read a file or run DVC.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -17,7 +18,8 @@ from mlops_sdk.release.value import Value
 # DVC's hash of a folder is that of the list of its files.
 DataHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}(\.dir)?$")]
 _PART = r"[^/\s\\]*[^/\s\\.][^/\s\\]*"  # of dots alone is none: it would lead elsewhere
-DataPath = Annotated[str, StringConstraints(pattern=rf"^{_PART}(/{_PART})*$", max_length=400)]
+_DATA_PATH = rf"^{_PART}(/{_PART})*$"
+DataPath = Annotated[str, StringConstraints(pattern=_DATA_PATH, max_length=400)]
 DVC_FILE = ".dvc"
 
 
@@ -54,6 +56,17 @@ class LockedData(Value):
         """How much it is, for people."""
         size = f"{self.size:,} bytes"
         return f"{self.files:,} files, {size}" if self.is_folder else size
+
+
+def require_data_path(path: str, where: str) -> str:
+    """The path as it is. Raises InputError for one that no manifest could name."""
+    if not re.fullmatch(_DATA_PATH, path):
+        raise InputError(
+            f"`{path}` cannot be a path of data",
+            where=where,
+            remedy="name a file or folder within the project, without spaces or backslashes: data/ratings.csv",
+        )
+    return path
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,9 @@ def test_what_cannot_be_a_version_is_named(project: Project, tmp_path: Path) -> 
         data_versions.add(project, "local", [project.root / "data" / "nothing"])
     with pytest.raises(InputError, match="outside of the project"):
         data_versions.add(project, "local", [tmp_path / "elsewhere"])
+    for name in (".", ".dvc", "data/my ratings.csv"):  # no manifest could name them
+        with pytest.raises(InputError, match=r"cannot be a path of data(.|\n)*data/ratings.csv"):
+            data_versions.add(project, "local", [project.root / name])
     with pytest.raises(NotFoundError, match=r"data/ratings.csv is not under DVC(.|\n)*mlops data add"):
         data_versions.pull(project, "local", [project.root / PATHS[0]])
     with pytest.raises(NotFoundError, match=r"has no data/ratings.csv.dvc(.|\n)*mlops data add"):

@@ -13,7 +13,7 @@ from mlops_sdk.data.dvc import Dvc
 from mlops_sdk.errors import InputError, NotFoundError, PolicyError
 from mlops_sdk.platform.git import files_at, run_git
 from mlops_sdk.release.project import Project
-from mlops_sdk.release.versioned_data import DVC_FILE, LockedData, parse_dvc_file
+from mlops_sdk.release.versioned_data import DVC_FILE, LockedData, parse_dvc_file, require_data_path
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,9 @@ def _name(project: Project, path: Path) -> str:
     """The path within the project, however it was given: from the working directory, or with .dvc behind it."""
     full = Path(str(path.absolute()).removesuffix(DVC_FILE)).resolve()
     try:
-        return full.relative_to(project.root.resolve()).as_posix()
+        name = full.relative_to(project.root.resolve()).as_posix()
     except ValueError as error:
         raise InputError(
             f"{path} is outside of the project", where=str(project.root), remedy="data is within the project"
         ) from error
+    return require_data_path(name, str(project.root))

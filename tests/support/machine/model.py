@@ -321,9 +321,13 @@ class Model:
         fork.rows[key] = {column: row.get(column, value) for column, value in own.items()}
 
     def _fill(self, tag: str, table: str) -> None:
-        """Give a fork the rows of the truth, as at the beginning."""
+        """Give a fork the rows of the truth, as at the beginning; of two that write it, each row from its writer."""
         fork = self.fork(tag, table)
         fork.rows, fork.lived, fork.stale, fork.missed, fork.again = {}, False, False, set(), set()
-        if table in self.truth:
-            for key, row in self.fork(self.truth[table], table).rows.items():
-                self._carry(tag, table, key, row)
+        if table not in self.truth:
+            return
+        holders = {self.truth[table]} | ({self.shift[0]} if self.shift and self._shifts(table) else set())
+        for holder in sorted(holders):
+            for key, row in self.fork(holder, table).rows.items():
+                if len(holders) == 1 or self.writer(table, key) == holder:
+                    self._carry(tag, table, key, row)

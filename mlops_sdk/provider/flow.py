@@ -3,9 +3,12 @@
 It is made paused. Whether it is paused is neither input nor output: that follows the pointer, see `traffic.schedules`.
 """
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from mlops_sdk.errors import NotFoundError
+from mlops_sdk.provider.flow_form import flow_form
 from mlops_sdk.provider.handler import Environment, Handler
 from mlops_sdk.provider.values import Plain
 from mlops_sdk.release.digest import digest_of
@@ -56,7 +59,8 @@ class FlowHandler(Handler):
         # One that is there keeps its state: it may be the live release's.
         new = {} if _found(inputs) else {"paused": True}
         body = {"name": inputs["deployment"], "flow_id": flow["id"], "enforce_parameter_schema": False}
-        call(api_url, "POST", "deployments/", {**body, **wanted, **new})
+        form = {"parameter_openapi_schema": _form(inputs)}
+        call(api_url, "POST", "deployments/", {**body, **wanted, **form, **new})
 
     def read(self, env: Environment, inputs: Plain) -> Plain | None:
         del env
@@ -97,6 +101,19 @@ def definition(inputs: Plain) -> dict[str, Any]:
         "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": checkout}}],
         "schedules": [{"schedule": schedule}] if schedule["cron"] else [],
     }
+
+
+def _form(inputs: Plain) -> dict[str, Any]:
+    """What the flow takes, for who starts it by hand. It follows from the release's code, so drift need not know it."""
+    file, function = str(inputs["entrypoint"]).rsplit(":", 1)
+    path = Path(str(inputs["checkout"])) / file
+    if not path.is_file():
+        raise NotFoundError(
+            f"there is no {file} in the release's checkout",
+            where=str(inputs["checkout"]),
+            remedy="deploy the release again: its code is checked out anew",
+        )
+    return flow_form(path.read_text(encoding="utf-8"), function)
 
 
 def _found(inputs: Plain) -> dict[str, Any] | None:

@@ -5,11 +5,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlops_sdk.errors import UnreachableError
+from mlops_sdk.errors import NotFoundError, UnreachableError
 from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.provider.flow import FlowHandler
 from mlops_sdk.provider.handler import Environment
@@ -18,6 +19,7 @@ from mlops_sdk.traffic.handover import change_schedules
 from mlops_sdk.traffic.prefect_api import call
 from mlops_sdk.traffic.schedules import PrefectSchedules
 
+ROOT = Path(__file__).parents[2]
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 HANDLER = FlowHandler()
 
@@ -71,7 +73,7 @@ def inputs(api_url: str, digest: str, **changes: Any) -> dict[str, Any]:
         "flow": "daily",
         "deployment": f"v-{digest[7]}",
         "entrypoint": "pipelines/rfm/flow.py:daily",
-        "checkout": "/project/.mlops/checkouts/1",
+        "checkout": str(ROOT),
         "python": "/project/.venvs/1/bin/python",
         "layer": f"release-{digest[7:19]}",
         "release": f"v-{digest[7]}",
@@ -102,6 +104,7 @@ def test_a_flow_is_made_paused_and_found_as_it_was_made(api_url: str, env: Envir
     assert found["paused"] is True
     assert found["parameters"] == {"days": 3, "job": "rfm"}
     assert [one["schedule"]["cron"] for one in found["schedules"]] == ["30 6 * * *"]
+    assert found["parameter_openapi_schema"]["properties"]["days"]["default"] == 3  # as the code has it
     assert HANDLER.read(env, given) == HANDLER.outputs(env, given)
     bare = inputs(api_url, A, flow="by-hand", schedule=None, timezone=None)
     HANDLER.apply(env, bare, None)
@@ -110,6 +113,32 @@ def test_a_flow_is_made_paused_and_found_as_it_was_made(api_url: str, env: Envir
         HANDLER.delete(env, one)
         HANDLER.delete(env, one)
         assert HANDLER.read(env, one) is None
+
+
+def test_a_person_starts_a_flow_with_parameters_by_prefect_s_own_command(
+    api_url: str, env: Environment
+) -> None:
+    given = inputs(api_url, A, flow="backfill", entrypoint="pipelines/rfm/flow.py:backfill", parameters={})
+    HANDLER.apply(env, given, None)
+    started = subprocess.run(
+        [
+            *(sys.executable, "-m", "prefect", "deployment", "run", f"backfill/{given['deployment']}"),
+            *("-p", "first=2026-01-01", "-p", "last=2026-01-31", "-p", "at_once=2"),
+        ],
+        env={**os.environ, "PREFECT_API_URL": api_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert started.returncode == 0, started.stderr
+    (run,) = call(api_url, "POST", "flow_runs/filter", {"flows": {"name": {"any_": ["backfill"]}}})[1]
+    assert run["parameters"] == {"first": "2026-01-01", "last": "2026-01-31", "at_once": 2}
+    HANDLER.delete(env, given)
+
+
+def test_a_flow_whose_code_is_not_there_is_named(api_url: str, env: Environment, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"no pipelines/rfm/flow.py(.|\n)*deploy the release again"):
+        HANDLER.apply(env, inputs(api_url, A, checkout=str(tmp_path)), None)
 
 
 def test_what_a_person_changed_is_found_and_set_right_and_its_state_stays(

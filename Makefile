@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make setup      .venv from the lock, and the Pulumi engine"
-	@echo "make demo       from a manifest to a served recommendation and back, on this machine"
+	@echo "make demo       from a manifest to a served recommendation and back, on this machine (KILL=consumer or worker: in the middle of the job)"
 	@echo "make test       lint, types, layers, and the tests of every level, without a cluster"
 	@echo "make test-cluster  the tests on a Kubernetes node of this machine's own (Linux, root), or on that of MLOPS_TEST_KUBECONFIG"
 	@echo "make test-fast  the same without the acceptance tests"
@@ -42,7 +42,7 @@ setup: venv
 	@.venv/bin/python -m mlops_sdk.stack.engine
 
 demo: setup
-	@.venv/bin/python -m tools.demo
+	@.venv/bin/python -m tools.demo $(if $(KILL),--kill $(KILL))
 
 lint: venv
 	.venv/bin/ruff check .
@@ -105,7 +105,7 @@ down:
 clean:
 	@if [ -x .venv/bin/mlops ]; then .venv/bin/mlops down local --delete-data --yes; fi
 	rm -rf .mlops
-	rm -f stacks/releases/v0.0.1.lock.yaml stacks/releases/v0.0.2.lock.yaml
+	rm -f stacks/releases/v0.0.1.lock.yaml stacks/releases/v0.0.2.lock.yaml tools/demo/v0.0.100.lock.yaml
 
 lock: venv
 	@.venv/bin/python -m tools.lock

@@ -222,12 +222,9 @@ def test_metrics_count_by_release_and_code(one: httpx.Client) -> None:
     assert 'mlops_request_duration_seconds_count{release="v0.0.1"}' in text
 
 
-def test_a_service_starts_quickly_and_takes_little_memory(services: dict[str, RunningService]) -> None:
-    started_in_s = [service.started_in_s for service in services.values()]
+def test_two_services_take_little_memory(services: dict[str, RunningService]) -> None:
     memory_mb = [pss_mb([service.process.pid]) for service in services.values()]
-    print(f"started in {started_in_s} s, PSS {memory_mb} MB")
-    assert min(started_in_s) < 15  # 3 s alone; the machine is shared with other tests
-    assert sum(memory_mb) < 450
+    assert sum(memory_mb) < 450, memory_mb
 
 
 def test_the_evaluation_gates_a_release_by_what_it_recommends_to_held_out_users(

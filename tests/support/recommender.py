@@ -99,7 +99,6 @@ class Recommender:
         settings = self.releases[tag]
         url = f"http://127.0.0.1:{settings.service_port}"
         with tempfile.TemporaryFile() as log:
-            began = time.monotonic()
             process = subprocess.Popen(
                 [*_guarded(), sys.executable, "-P", "-m", "mlops_sdk.serving.run"],
                 env=self.variables(tag, **others),
@@ -111,7 +110,7 @@ class Recommender:
             try:
                 _wait_for(f"{url}/readyz", process, log)
                 with httpx.Client(base_url=url, trust_env=False, timeout=10) as client:
-                    yield RunningService(process, client, time.monotonic() - began)
+                    yield RunningService(process, client)
             finally:
                 process.terminate()
                 process.wait(20)
@@ -122,11 +121,10 @@ class Recommender:
 
 @dataclass(frozen=True)
 class RunningService:
-    """A service that was ready `started_in_s` after its process began."""
+    """A service that is ready."""
 
     process: subprocess.Popen[bytes]
     client: httpx.Client
-    started_in_s: float
 
 
 @pytest.fixture(scope="session")

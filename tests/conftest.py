@@ -31,6 +31,8 @@ pytest_plugins = [
     "tests.support.cluster",
     "tests.support.cluster_environment",
     "tests.support.served_process",
+    "tests.support.published",
+    "tests.support.stores",
     "tests.support.shop",
 ]
 

@@ -1,8 +1,8 @@
 """Renew the locks: every package with its hashes, no download address.
 
 `requirements/lock.txt` from `pyproject.toml`, and the part of it that images hold (not what only developers use) as
-`image.txt`; for benches `sqlmesh.txt`, `mlflow-serve.txt` and `mlserver.txt` there, and for tests `clients.txt`, from
-the `.in` beside each: environments of their own.
+`image.txt`. Environments of their own, each from the `.in` beside it: for benches `sqlmesh.txt`, `mlflow-serve.txt` and
+`mlserver.txt`, for tests `clients.txt` and `stores.txt`.
 """
 
 import subprocess
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mlops_sdk.platform.dependencies import ensure_uv
 
-_OTHERS = ("sqlmesh", "mlflow-serve", "mlserver", "clients")
+_OTHERS = ("sqlmesh", "mlflow-serve", "mlserver", "clients", "stores")
 ROOT = Path(__file__).resolve().parent.parent
 
 _IMAGE = [

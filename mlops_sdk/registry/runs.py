@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from mlops_sdk.errors import MlopsError, UnreachableError
+from mlops_sdk.errors import MlopsError
+from mlops_sdk.registry.files import read_uri, write_uri
 from mlops_sdk.registry.rest import MlflowRest, connect
 
 # What MLflow allows in the name of a metric.
@@ -98,31 +99,6 @@ def metric_name(text: str) -> str:
     return _NOT_A_NAME.sub("_", text)[:250]
 
 
-def write_uri(uri: str, data: bytes) -> None:
-    """Write one file by fsspec: a path, file://, s3://, gs:// ... Raises UnreachableError naming the URI."""
-    import fsspec
-
-    try:
-        with fsspec.open(uri, "wb", auto_mkdir=True) if _is_local(uri) else fsspec.open(uri, "wb") as stream:
-            stream.write(data)
-    except (OSError, ImportError, ValueError) as error:
-        raise UnreachableError(f"the file cannot be written ({error})", where=uri) from error
-
-
-def read_uri(uri: str) -> bytes:
-    """One file by fsspec. Raises UnreachableError naming the URI, MlopsError where it is not there."""
-    import fsspec
-
-    try:
-        with fsspec.open(uri, "rb") as stream:
-            data: bytes = stream.read()
-            return data
-    except FileNotFoundError as error:
-        raise MlopsError("the file is not there", where=uri) from error
-    except (OSError, ImportError, ValueError) as error:
-        raise UnreachableError(f"the file cannot be read ({error})", where=uri) from error
-
-
 def _experiment(mlflow: MlflowRest, name: str) -> str:
     """The id of the experiment, made if it is not there; of two that make it at once, both get the one."""
     for _ in range(2):
@@ -142,10 +118,6 @@ def _experiment(mlflow: MlflowRest, name: str) -> str:
 def _proxied(uri: str) -> str | None:
     parts = urlsplit(uri)
     return parts.path.strip("/") if parts.scheme == "mlflow-artifacts" and not parts.netloc else None
-
-
-def _is_local(uri: str) -> bool:
-    return urlsplit(uri).scheme in ("", "file", "local")
 
 
 def _now_ms() -> int:

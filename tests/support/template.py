@@ -43,7 +43,7 @@ def inputs(rows: dict[str, Any]) -> dict[str, Any]:
     return {"data": [{name: row[name] for name in COLUMNS} for row in rows["data"]]}
 
 
-def train_first(mlflow_uri: str, name: str) -> dict[str, Any]:
+def train_first(mlflow_uri: str, name: str, **options: Any) -> dict[str, Any]:
     """Version 1 of iris, by the process that /train uses."""
     order = {
         "model": name,
@@ -52,6 +52,7 @@ def train_first(mlflow_uri: str, name: str) -> dict[str, Any]:
         "mlflow_uri": mlflow_uri,
         "trainer": "mlops_sdk.serving.template.trainers:train",
         "estimator": "linear",
+        **options,
     }
     given = {"order": order, "data": iris(), "roots": [], "sources": {}}
     outcome = asyncio.run(ask_process(json.dumps(given).encode() + b"\n", within_s=300))

@@ -6,6 +6,7 @@ writing together. Whatever is not plain goes uvicorn's way, to the same hot path
 are no public interface: hence uvicorn's pin in pyproject.toml.
 """
 
+import asyncio
 import time
 from http import HTTPStatus
 from typing import Any, cast
@@ -18,6 +19,13 @@ from mlops_sdk.serving.hot.request import Head, HotRequest
 
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _OK = _STATUS[200]
+
+
+REQUEST_WITHIN_S = 60.0
+"""From its first byte (or the connection's beginning) to its last: who sends slower holds a connection for nothing."""
+
+HEAD_BYTES = 64 * 2**10
+"""Of a request's line and headers that come in more than one piece; the parser itself would take any number."""
 
 
 class _Hot(HotRequest):
@@ -51,6 +59,32 @@ class HotProtocol(HttpToolsProtocol):
         self._parts: list[bytes] = []
         self._size = 0
         self._answered_at = 0.0
+        self._reading_since = 0.0
+        self._reading: asyncio.TimerHandle | None = None
+        self._in_head = True
+        self._received = 0
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait for the first request, for a while."""
+        super().connection_made(transport)
+        self._reading_since = self.loop.time()
+        self._reading = self.loop.call_later(REQUEST_WITHIN_S, self._look_at_reading)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing more is waited for."""
+        if self._reading:
+            self._reading.cancel()
+        super().connection_lost(exc)
+
+    def _look_at_reading(self) -> None:
+        """Close a connection whose request is not there in time; else look again when it would be."""
+        left_s = REQUEST_WITHIN_S
+        if self._reading_since:
+            left_s += self._reading_since - self.loop.time()
+            if left_s <= 0:
+                self.transport.close()
+                return
+        self._reading = self.loop.call_later(left_s, self._look_at_reading)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser. The keep-alive timer goes on: when it fires, it looks whether it is time."""
@@ -61,15 +95,36 @@ class HotProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._unset_keepalive_if_required()
             self.send_400_response("Invalid HTTP request received.")
+        else:
+            if self._reading_since:
+                self._count(len(data))
+
+    def _count(self, received: int) -> None:
+        """Note so many bytes of a request that is not complete; end the connection where they are too many."""
+        self._received += received
+        if self._in_head:
+            most = HEAD_BYTES
+        elif self._hot_path is not None:  # chunks, their extensions and trailers beside the body itself
+            most = HEAD_BYTES + 2 * self._hot_path.limits.body_bytes
+        else:
+            return
+        if self._received > most and not self.transport.is_closing():
+            status = _STATUS[431 if self._in_head else 413]
+            self.transport.write(status + b"content-length: 0\r\nconnection: close\r\n\r\n")
+            self.transport.close()
 
     def on_message_begin(self) -> None:
         """The scope is made when it turns out to be needed."""
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
+        self._reading_since = self.loop.time()
+        self._in_head = True
+        self._received = 0
 
     def on_headers_complete(self) -> None:
         """Take the short cut, or make uvicorn's scope and go its way."""
+        self._in_head = False
         cycle, hot_path = self.cycle, self._hot_path
         if hot_path is not None and (cycle is None or cycle.response_complete):
             route = hot_path.routes.get(self.url)
@@ -121,6 +176,7 @@ class HotProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Hand the request over."""
+        self._reading_since = 0.0
         hot = self._hot
         if hot is None:
             super().on_message_complete()

@@ -183,6 +183,8 @@ def _by_column(listed: list[dict[str, Any]], inputs: Inputs, tail: memoryview) -
             array, tail = _binary(tensor, tail)
             values = array.ravel().tolist()
         columns[column.name] = values
+    if tail:
+        raise Refusal(400, f"{len(tail)} bytes are left after the tensors")
     if len({len(values) for values in columns.values()}) != 1:
         raise Refusal(422, "inputs: the tensors have different numbers of rows")
     return [list(row) for row in zip(*(columns[name] for name in names), strict=True)]

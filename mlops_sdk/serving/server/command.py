@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 
 from mlops_sdk.errors import InputError
+from mlops_sdk.registry.files import check_driver
 from mlops_sdk.serving.server.access import model_reference
 from mlops_sdk.serving.server.addresses import addresses
 from mlops_sdk.serving.server.serve import Listening, serve, shared_folder, token_of
@@ -32,7 +33,10 @@ class Wanted:
 
 
 def template_document(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the template API that were given. Raises InputError for one that it does not take."""
+    """The settings of the template API that were given.
+
+    Raises InputError for one that it does not take, and for a store whose driver is not installed.
+    """
     from mlops_sdk.serving.template.settings import TemplateSettings
 
     found = {name: value for name, value in given.items() if value}
@@ -41,6 +45,9 @@ def template_document(given: Mapping[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         faults = [f"--{str(fault['loc'][0]).replace('_', '-')}: {fault['msg']}" for fault in error.errors()]
         raise InputError("; ".join(faults)) from None
+    for uri in (found.get("sample_store"), *found.get("data_roots", ())):
+        if uri and "://" in uri:
+            check_driver(uri)
     return found
 
 

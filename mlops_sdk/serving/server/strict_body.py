@@ -27,7 +27,8 @@ class StrictBody:
             await told(scope["path"], 413, f"a body has at most {self._limit} bytes")(scope, receive, send)
             return
         kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
-        if body and (kind.startswith(b"application/json") or not kind):
+        # Whatever FastAPI would read as JSON: also `Application/JSON` and `application/cloudevents+json`.
+        if body and (b"json" in kind.lower() or not kind):
             fault = json_fault(body)
             if fault:
                 await told(scope["path"], 400, fault)(scope, receive, send)

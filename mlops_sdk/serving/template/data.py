@@ -13,14 +13,15 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from mlops_sdk.errors import InputError, NotFoundError, PolicyError, UnreachableError
-from mlops_sdk.registry.runs import read_uri
+from mlops_sdk.registry.files import LOCAL, read_uri
+from mlops_sdk.serving.template.table import checked
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_ROWS = 5_000_000
 SQL_WITHIN_S = 300
-_LOCAL = ("", "file", "local")
+MOST_FILE_BYTES = 2 * 2**30
 
 
 class Data(BaseModel):
@@ -48,7 +49,8 @@ class Data(BaseModel):
 def read_data(data: Data, *, roots: tuple[str, ...], sources: Mapping[str, SecretStr]) -> "pd.DataFrame":
     """The rows. Raises InputError for data that cannot be a table, PolicyError for a URI outside of the roots,
 
-    NotFoundError for an unknown source, UnreachableError for a store or database that does not answer.
+    NotFoundError for an unknown source, file or bucket, AuthError where a store refuses, UnreachableError where a store
+    or database does not answer.
     """
     if data.data is not None:
         frame = _given(data.data, data.columns)
@@ -57,9 +59,7 @@ def read_data(data: Data, *, roots: tuple[str, ...], sources: Mapping[str, Secre
     else:
         assert data.sql is not None  # one of the three
         frame = _query(data.sql, data.source, sources)
-    if not len(frame):
-        raise InputError("the data have no rows")
-    return frame
+    return checked(frame)
 
 
 def allowed_uri(uri: str, roots: tuple[str, ...]) -> str:
@@ -72,7 +72,7 @@ def allowed_uri(uri: str, roots: tuple[str, ...]) -> str:
         raise refused
     for root in roots:
         of = urlsplit(root)
-        if parts.scheme in _LOCAL and of.scheme in _LOCAL:
+        if parts.scheme in LOCAL and of.scheme in LOCAL:
             path = Path(unquote(parts.path)).resolve()
             if path.is_relative_to(Path(unquote(of.path)).resolve()):
                 return str(path)
@@ -82,7 +82,7 @@ def allowed_uri(uri: str, roots: tuple[str, ...]) -> str:
 
 
 def _is_below(parts: SplitResult, of: SplitResult) -> bool:
-    same = (parts.scheme, parts.netloc) == (of.scheme, of.netloc) and of.scheme not in _LOCAL
+    same = (parts.scheme, parts.netloc) == (of.scheme, of.netloc) and of.scheme not in LOCAL
     return same and parts.path.startswith(of.path.rstrip("/") + "/")
 
 
@@ -107,7 +107,7 @@ def _read_file(uri: str) -> "pd.DataFrame":
     name = urlsplit(uri).path.lower()
     text = name.removesuffix(".gz")
     compression: Any = "gzip" if text != name else None
-    data = io.BytesIO(read_uri(uri))
+    data = io.BytesIO(read_uri(uri, most_bytes=MOST_FILE_BYTES))
     try:
         if name.endswith((".parquet", ".pq")):
             return pd.read_parquet(data)
@@ -145,18 +145,4 @@ def _query(query: str, source: str, sources: Mapping[str, SecretStr]) -> "pd.Dat
         raise InputError(f"the source refused the query: {error.diag.message_primary}", where="sql") from None
     if len(rows) > MOST_ROWS:
         raise InputError(f"the query has more than {MOST_ROWS:,} rows", where="sql")
-    frame = pd.DataFrame.from_records(rows, columns=names)
-    return _numbers(frame)
-
-
-def _numbers(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Postgres' numeric is Decimal in Python: a float where all of a column is."""
-    from decimal import Decimal
-
-    for name in frame.columns:
-        if (
-            frame[name].dtype == object
-            and frame[name].map(lambda v: v is None or isinstance(v, Decimal)).all()
-        ):
-            frame[name] = frame[name].astype(float)
-    return frame
+    return pd.DataFrame.from_records(rows, columns=names)

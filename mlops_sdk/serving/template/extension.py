@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from starlette.requests import Request
 from starlette.responses import Response
 
-from mlops_sdk.errors import InputError, MlopsError, NotFoundError, PolicyError, UnreachableError
+from mlops_sdk.errors import AuthError, InputError, MlopsError, NotFoundError, PolicyError, UnreachableError
 from mlops_sdk.registry.runs import Runs
 from mlops_sdk.serving.answers import json_answer
 from mlops_sdk.serving.drift.alert import Webhook
@@ -46,6 +46,7 @@ _STATUS: dict[type[MlopsError], int] = {
     InputError: 422,
     PolicyError: 403,
     NotFoundError: 404,
+    AuthError: 502,  # a store or MLflow refused this server's own credentials
     UnreachableError: 503,
 }
 _log = logging.getLogger(__name__)

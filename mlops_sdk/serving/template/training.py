@@ -12,9 +12,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_sdk.errors import InputError, MlopsError, UnreachableError
-from mlops_sdk.registry.runs import write_uri
+from mlops_sdk.registry.files import write_uri
 from mlops_sdk.serving.drift import sample as samples
 from mlops_sdk.serving.template.evaluation import evaluate
+from mlops_sdk.serving.template.table import named
 from mlops_sdk.serving.template.trainers import Task, task_of
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ class Trained:
 def train(order: Order, frame: "pd.DataFrame") -> Trained:
     """Train and register. Raises InputError for data that do not fit the order, UnreachableError without MLflow."""
     if order.target not in frame.columns:
-        known = ", ".join(map(str, frame.columns))
-        raise InputError(f"the data have no column {order.target!r}; they have {known}", where="target")
+        raise InputError(
+            f"the data have no column {order.target!r}; they have {named(frame.columns)}", where="target"
+        )
     if len(frame.columns) < 2:
         raise InputError("the data have no other column than the target", where="target")
     frame = frame.dropna(subset=[order.target])
@@ -86,9 +88,7 @@ def _run(order: Order, training: "pd.DataFrame", held_out: "pd.DataFrame") -> Tr
     with mlflow.start_run(run_name=order.run_name) as run:
         mlflow.set_tags({"mlops.kind": "train", "mlops.model": order.model})
         mlflow.log_params({"trainer": order.trainer, "target": order.target, "held_out_rows": len(held_out)})
-        model = _trainer(order.trainer)(
-            training, target, estimator=order.estimator, task=task, parameters=order.parameters
-        )
+        model = _fitted(order, training, target, task)
         answers = model.predict(held_out)
         metrics = {f"held_out_{name}": value for name, value in evaluate(known, answers, task).items()}
         mlflow.log_metrics(metrics)
@@ -143,6 +143,15 @@ def _folder() -> Any:
             yield Path(name)
 
     return opened()
+
+
+def _fitted(order: Order, training: "pd.DataFrame", target: "pd.Series[Any]", task: Task) -> Any:
+    """What the trainer makes. A ValueError of it is how libraries say that data or parameters are wrong."""
+    trainer = _trainer(order.trainer)
+    try:
+        return trainer(training, target, estimator=order.estimator, task=task, parameters=order.parameters)
+    except ValueError as error:
+        raise InputError(f"the trainer does not take these data or parameters: {error}") from error
 
 
 def _trainer(name: str) -> Callable[..., Any]:

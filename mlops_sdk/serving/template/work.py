@@ -6,6 +6,7 @@ Runs are recorded in MLflow if it answers. Predictions do not depend on it: with
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,14 @@ from mlops_sdk.serving.drift.decision import Report, judge
 from mlops_sdk.serving.drift.monitor import drift_run
 from mlops_sdk.serving.drift.naming import drift_run_name, run_name
 from mlops_sdk.serving.drift.sample import Samples, columns_of_frame, to_bytes
+from mlops_sdk.serving.drift.statistics import kind_of
 from mlops_sdk.serving.drift.window import Window
 from mlops_sdk.serving.prediction_log import Prediction, PredictionLog
 from mlops_sdk.serving.template.bodies import DataDrift, Evaluation, Inference
 from mlops_sdk.serving.template.data import Data, read_data
 from mlops_sdk.serving.template.evaluation import evaluate
 from mlops_sdk.serving.template.settings import TemplateSettings
+from mlops_sdk.serving.template.table import named
 from mlops_sdk.serving.template.trainers import task_of
 
 if TYPE_CHECKING:
@@ -99,7 +102,8 @@ class Work:
         else:
             reference = dict(await asyncio.to_thread(self.samples.of, snapshot.name, snapshot.version))
         if not set(reference) & set(sample):
-            raise InputError(f"the data have none of the baseline's columns {', '.join(reference)}")
+            raise InputError(f"the data have none of the baseline's columns {named(reference)}")
+        _check_kinds(reference, sample)
         report = await asyncio.to_thread(judge, reference, sample, self.settings.drift_rules)
         key = (snapshot.name, snapshot.version)
         name = drift_run_name(*key)
@@ -199,8 +203,18 @@ def _inputs(snapshot: "Snapshot", frame: "pd.DataFrame") -> "pd.DataFrame":
         return frame.set_axis(names, axis=1)
     missing = [name for name in names if name not in frame.columns]
     if missing:
-        raise InputError(f"the data lack the columns {', '.join(missing)}")
+        raise InputError(f"the data lack the columns {named(missing)}")
     return frame[names]
+
+
+def _check_kinds(reference: Mapping[str, NDArray[Any]], sample: Mapping[str, NDArray[Any]]) -> None:
+    """Raises InputError for a column that has numbers in the baseline and something else in the data."""
+    for name in sorted(set(reference) & set(sample)):
+        is_other = sample[name].dtype.kind not in "fiub" and any(value is not None for value in sample[name])
+        if is_other and kind_of(reference[name]) == "numeric":
+            raise InputError(
+                f"the column {name[:100]} has numbers in the baseline, and other values in the data"
+            )
 
 
 def _of(snapshot: "Snapshot") -> dict[str, Any]:

@@ -80,8 +80,9 @@ def create_model_server(settings: ServerSettings, extensions: Sequence[Extension
             await stack.enter_async_context(server.running())
             for extension in extensions:
                 await stack.enter_async_context(extension.running(server))
-            writing = asyncio.create_task(write_regularly(settings.folder, server.metrics.registry))
-            stack.callback(writing.cancel)
+            if settings.workers > 1:  # to write them costs the loop milliseconds, each second
+                writing = asyncio.create_task(write_regularly(settings.folder, server.metrics.registry))
+                stack.callback(writing.cancel)
             yield
 
     api = fastapi_application(lifespan)

@@ -53,7 +53,7 @@ def serve(settings: ServerSettings, listening: Listening, *, report: Callable[[s
     prepared = asyncio.run(_prepare(settings))
     report(f"{prepared.name} version {prepared.version}: {prepared.note}")
     Agreement(settings.folder).write(first_document(prepared, shadow_share=settings.shadow_share))
-    os.environ.update(settings.variables())
+    os.environ.update(settings.model_copy(update={"workers": listening.workers}).variables())
     config = uvicorn.Config(
         "mlops_sdk.serving.server.worker:application",
         factory=True,

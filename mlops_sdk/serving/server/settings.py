@@ -24,8 +24,8 @@ class ServerSettings(BaseModel):
     a header whose value is a key: requests with the same one stay with the same slot; `sticky_cookie` gives those
     without one a cookie. `public_schema` tells a model's inputs to who has no token. `admin_token` is what calls that
     change something must show; without one they are refused. `log_conninfo` is the database of
-    `mlops.prediction_log`; without one nothing is logged. Secrets are not part of the JSON: workers inherit them as
-    variables.
+    `mlops.prediction_log`; without one nothing is logged. `workers` is how many processes serve. Secrets are no part
+    of the JSON: workers inherit them as variables.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -35,6 +35,7 @@ class ServerSettings(BaseModel):
     model_cache: Path
     folder: Path
     app: str = "mlops"
+    workers: int = Field(default=1, ge=1)
     allowed_models: tuple[str, ...] = ()
     key_header: str = ""
     sticky_cookie: bool = False

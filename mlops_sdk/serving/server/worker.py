@@ -1,9 +1,18 @@
-"""The application of one worker process: uvicorn imports `application` and calls it."""
+"""The application of one worker process: uvicorn imports `application` and calls it.
+
+What concerns the process as a whole is set here: its log, and what could hold up the event loop.
+"""
 
 import asyncio
+import gc
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter
 
 from mlops_sdk.serving.server.application import Application, create_model_server
+from mlops_sdk.serving.server.model_server import ModelServer
 from mlops_sdk.serving.server.settings import ServerSettings
 from mlops_sdk.serving.template.extension import TemplateExtension
 from mlops_sdk.serving.template.settings import TemplateSettings
@@ -16,4 +25,25 @@ def application() -> Application:
     asyncio.get_running_loop()
     settings = ServerSettings.of_worker()
     document = {"folder": settings.folder / "template", **(settings.template or {})}
-    return create_model_server(settings, [TemplateExtension(TemplateSettings.from_environment(document))])
+    template = TemplateExtension(TemplateSettings.from_environment(document))
+    return create_model_server(settings, [template, LongLived()])
+
+
+class LongLived:
+    """An `Extension`, the last one: what was imported and loaded before it lives as long as the process.
+
+    A full collection of garbage would go through all of it, on the event loop, again and again.
+    """
+
+    def routes(self, server: ModelServer) -> APIRouter:
+        """None."""
+        del server
+        return APIRouter()
+
+    @asynccontextmanager
+    async def running(self, server: ModelServer) -> AsyncIterator[None]:
+        """Take what there is out of the collector's sight."""
+        del server
+        gc.collect()
+        gc.freeze()
+        yield

@@ -1,6 +1,7 @@
 """What worker processes have in common: the agreed document, and metrics that are added up."""
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -8,9 +9,12 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
+from mlops_sdk.serving.loading.preparing import Prepared
 from mlops_sdk.serving.server.agreement import Agreement
+from mlops_sdk.serving.server.worker import LongLived
 from mlops_sdk.serving.server.worker_metrics import summed
 from mlops_sdk.serving.slots.metrics import SlotMetrics
+from tests.support.serving import Served, serving, settings_of
 
 
 def exposition(requests: int, share: float, seconds: float) -> str:
@@ -84,3 +88,27 @@ def test_a_worker_that_is_gone_is_waited_for_no_more(tmp_path: Path) -> None:
     assert [(worker.pid, worker.generation) for worker in agreement.workers()] == [(os.getpid(), 3)]
     agreement.leave()
     assert agreement.workers() == []
+
+
+def test_a_worker_writes_its_metrics_down_only_where_others_add_them_up(
+    iris: Prepared, tmp_path: Path
+) -> None:
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        with serving(settings_of(folder, workers=workers), iris) as served, served.client() as client:
+            client.post("/predict", json={"data": [[5.1, 3.5, 1.4, 0.2]]}).raise_for_status()
+            assert 'mlops_model_requests_total{code="200"' in client.get("/metrics").text
+        notes = list((folder / "shared" / "metrics").iterdir())
+        assert len(notes) == workers - 1  # the two are one process here
+
+
+def test_what_a_worker_began_with_is_no_longer_looked_through_for_garbage(served: Served) -> None:
+    async def begun() -> int:
+        async with LongLived().running(served.server):
+            return gc.get_freeze_count()
+
+    before = gc.get_freeze_count()
+    try:
+        assert asyncio.run(begun()) > before + 10_000
+    finally:
+        gc.unfreeze()

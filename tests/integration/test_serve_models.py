@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.support.connections import Answer, ask_all, request_bytes
@@ -134,6 +136,44 @@ def test_workers_agree_and_a_killed_one_starts_again_with_what_was_agreed(worker
         return len(pids) == 2 and killed not in pids and not found["skew"]
 
     until(again, "the worker did not start again")
+
+
+def _words(process: psutil.Process) -> list[str]:
+    """Its command; nothing of one that has ended."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
+
+
+def test_a_worker_that_is_killed_while_it_loads_leaves_no_lock_and_no_helper(workers: ServeProcess) -> None:
+    def loading() -> list[psutil.Process]:
+        tree = psutil.Process(workers.process.pid).children(recursive=True)
+        return [each for each in tree if "mlops_sdk.serving.loading.process" in _words(each)]
+
+    def load() -> int:
+        with httpx.Client(base_url=workers.url, headers=ADMIN, trust_env=False, timeout=60) as client:
+            try:
+                return client.post("/update-model", json={"model_uri": "models:/iris/1"}).status_code
+            except httpx.TransportError:
+                return 0
+
+    known = {each.pid for each in loading()}
+    for helper in loading():  # one that is warm would be too quick to be caught
+        helper.kill()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(load)
+        until(lambda: {each.pid for each in loading()} - known, "no helper started")
+        [helper] = [each for each in loading() if each.pid not in known]
+        worker = helper.parent()
+        assert worker is not None
+        worker.kill()
+        assert asked.result() == 0
+    until(lambda: not _words(helper), "the helper goes on")
+    until(lambda: load() == 200, "nobody can load a model any more")
+    with workers.client() as client:
+        until(lambda: not client.get("/readyz").json()["skew"], "the workers do not agree")
+        assert len(client.get("/readyz").json()["workers"]) == 2
 
 
 def test_changes_at_either_worker_are_seen_at_both_when_they_are_answered(workers: ServeProcess) -> None:

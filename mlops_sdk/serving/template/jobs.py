@@ -98,7 +98,10 @@ class Jobs:
 
     def all(self) -> list[Job]:
         """The jobs of all workers, newest first."""
-        found = [self.read(path.stem) for path in self._folder.glob("*.json")]
+        found = []
+        for path in self._folder.glob("*.json"):
+            with suppress(NotFoundError):  # another worker has forgotten it meanwhile
+                found.append(self.read(path.stem))
         return sorted(found, key=lambda job: job.since, reverse=True)
 
     async def cancel(self, identity: str) -> Job:
@@ -141,10 +144,9 @@ class Jobs:
     def _end(self, job: Job) -> Job:
         job = replace(job, until=_now())
         self._write(job)
-        old = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime)[:-KEEP]
-        for path in old:
-            if self.read(path.stem).ended:
-                path.unlink(missing_ok=True)
+        for old in self.all()[KEEP:]:
+            if old.ended:
+                (self._folder / f"{old.id}.json").unlink(missing_ok=True)
         return job
 
     def _write(self, job: Job) -> None:
@@ -175,6 +177,11 @@ async def ask_process(order: bytes, within_s: float) -> dict[str, Any]:
         raise DeadlineError(f"the training took longer than {within_s:g} s") from None
     except (BrokenPipeError, ConnectionResetError):
         line = b""
+    except ValueError:  # of StreamReader.readline
+        raise MlopsError(
+            f"the training's answer is longer than {_LONGEST_LINE:,} bytes",
+            remedy="log what is long with the run, as an artifact",
+        ) from None
     finally:
         # Its input stays open until here: when the server dies, so does the training.
         with suppress(ProcessLookupError):

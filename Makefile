@@ -7,6 +7,8 @@ TEST_PROCESSES ?= 2
 PYTEST = .venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 # One process: pulumi's mocks keep futures of one event loop, which xdist's workers do not share with them.
 PROGRAM_TESTS = .venv/bin/python -m pytest tests/infra tests/policy
+# With clients of Google, which share no process with Pulumi's.
+GOOGLE_TESTS = tests/integration/test_messaging*.py tests/integration/test_stores.py tests/integration/test_template_in_buckets.py
 # What runs always; the other marks are in pyproject.toml.
 USUAL = not slow and not soak and not matrix
 # Each of a platform's ten processes would otherwise compile the same 3,000 modules again at each start.
@@ -56,7 +58,7 @@ cluster: setup
 test: setup lint
 	$(PYTEST) -m "$(USUAL) and not google" tests --ignore tests/cluster --ignore tests/infra --ignore tests/policy
 	$(PROGRAM_TESTS)
-	$(PYTEST) -m "$(USUAL) and google" tests/integration/test_messaging*.py
+	$(PYTEST) -m "$(USUAL) and google" $(GOOGLE_TESTS)
 
 # One process: one node a machine.
 test-cluster: cluster
@@ -65,10 +67,11 @@ test-cluster: cluster
 test-fast: setup lint
 	$(PYTEST) -m "$(USUAL) and not google" tests --ignore tests/acceptance --ignore tests/cluster --ignore tests/infra --ignore tests/policy
 	$(PROGRAM_TESTS)
-	$(PYTEST) -m "$(USUAL) and google" tests/integration/test_messaging*.py
+	$(PYTEST) -m "$(USUAL) and google" $(GOOGLE_TESTS)
 
 test-slow: setup
-	.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder -m slow tests
+	$(PYTEST) -m "slow and not google" tests
+	$(PYTEST) -m "slow and google" $(GOOGLE_TESTS)
 
 # One process, so that a history has the machine for itself. A test marked soak needs no line here.
 soak: setup

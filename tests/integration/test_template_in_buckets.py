@@ -15,6 +15,8 @@ from tests.support.mlflow_server import MlflowServer
 from tests.support.stores import Store
 from tests.support.template import COLUMNS, Template, iris, prepare, template_server, train_first
 
+pytestmark = pytest.mark.google  # its driver too registers google.rpc.Status
+
 
 @pytest.fixture(scope="module", params=["s3", pytest.param("gcs", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest) -> Store:

@@ -25,7 +25,7 @@ REQUEST_WITHIN_S = 60.0
 """From its first byte (or the connection's beginning) to its last: who sends slower holds a connection for nothing."""
 
 HEAD_BYTES = 64 * 2**10
-"""Of a request's line and headers that come in more than one piece; the parser itself would take any number."""
+"""Of a request's line and headers, but for their first piece; the parser itself would take any number."""
 
 
 class _Hot(HotRequest):
@@ -61,6 +61,7 @@ class HotProtocol(HttpToolsProtocol):
         self._answered_at = 0.0
         self._reading_since = 0.0
         self._reading: asyncio.TimerHandle | None = None
+        self._begun = False
         self._in_head = True
         self._received = 0
 
@@ -88,6 +89,7 @@ class HotProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser. The keep-alive timer goes on: when it fires, it looks whether it is time."""
+        self._begun = False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -96,7 +98,8 @@ class HotProtocol(HttpToolsProtocol):
             self._unset_keepalive_if_required()
             self.send_400_response("Invalid HTTP request received.")
         else:
-            if self._reading_since:
+            # Of a piece in which a request begins, how much is the one's before it is not known.
+            if self._reading_since and not self._begun:
                 self._count(len(data))
 
     def _count(self, received: int) -> None:
@@ -119,6 +122,7 @@ class HotProtocol(HttpToolsProtocol):
         self.expect_100_continue = False
         self.headers = []
         self._reading_since = self.loop.time()
+        self._begun = True
         self._in_head = True
         self._received = 0
 

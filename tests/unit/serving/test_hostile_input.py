@@ -154,6 +154,27 @@ def test_a_request_that_takes_its_time_within_the_limit_is_answered_and_so_is_th
         asyncio.run(ask(served.port))
 
 
+def test_a_request_that_begins_behind_a_long_one_is_not_taken_for_a_long_head(
+    iris: Prepared, tmp_path: Path
+) -> None:
+    body = json.dumps(ROW).encode().ljust(200_000)
+
+    async def ask(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        whole = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        for sent in (whole + whole[:40], whole[40:]):
+            writer.write(sent)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), head
+            length = next(line for line in head.split(b"\r\n") if line.startswith(b"content-length"))
+            await reader.readexactly(int(length.split()[1]))
+        writer.close()
+
+    with serving(settings_of(tmp_path), iris) as served:
+        for _ in range(20):
+            asyncio.run(ask(served.port))
+
+
 def infer(served: Served, document: dict[str, Any], tail: bytes, model: str = "iris") -> httpx.Response:
     header = json.dumps(document).encode()
     headers = {

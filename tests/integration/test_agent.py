@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -332,3 +333,29 @@ def test_the_process_serves_the_page_does_its_duties_and_ends_with_a_signal(
         )
         assert second.returncode == 1
         assert f"port {port} is taken" in second.stderr
+
+
+def test_a_signal_that_comes_before_the_page_is_served_ends_it_too(page_project: PageProject) -> None:
+    program = """
+import os, signal
+from mlops_sdk.platform.ports import free_ports
+from mlops_sdk.release.project import load_project
+from mlops_sdk.rollout.agent.duty import Did, Duty
+from mlops_sdk.rollout.agent.serve import serve
+
+def end(work):
+    os.kill(os.getpid(), signal.SIGTERM)  # as soon as duties run, which is before the server listens
+    return Did("signalled")
+
+serve(load_project(), "local", port=free_ports(1)[0], duties=[Duty("end", "ends it", 3600.0, end)])
+print("ended in order")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        cwd=page_project.root,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "ended in order\n"), ended.stderr

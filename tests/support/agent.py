@@ -54,7 +54,8 @@ def agent_process(root: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     ) as process:
         try:
             assert process.stderr is not None
-            assert "the page is at" in process.stderr.readline()
+            first = process.stderr.readline()
+            assert "the page is at" in first, first
             yield process, port
         finally:
             process.send_signal(signal.SIGTERM)

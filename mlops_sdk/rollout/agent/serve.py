@@ -109,12 +109,7 @@ def serve(
         more_routes=event_routes(project, environment, made=lambda: runner.wake(EVENTS)),
         on_shutdown=runner.stop,
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises the signal that ended it again; by then all that is left is to end.
-        signal.signal(number, lambda *_: runner.stop())
-    runner.start()
-    logger.info("%s: %d duties; the page is at http://%s:%d", environment, len(runner.states()), host, wanted)
-    uvicorn.Server(
+    server = uvicorn.Server(
         uvicorn.Config(
             page,
             host=host,
@@ -124,7 +119,19 @@ def serve(
             log_level="warning",
             timeout_graceful_shutdown=_REQUESTS_END_S,
         )
-    ).run()
+    )
+
+    def end(*_: object) -> None:
+        # A signal may come before uvicorn listens to them: it must end then too. Afterwards uvicorn raises the signal
+        # that ended it again, when all that is left is to end.
+        server.should_exit = True
+        runner.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    logger.info("%s: %d duties; the page is at http://%s:%d", environment, len(runner.states()), host, wanted)
+    runner.start()
+    server.run()
     runner.stop()
     busy = runner.join(_DUTIES_END_S)
     if busy:

@@ -174,12 +174,7 @@ class Lane:
 
     def _tell(self, requests: list[HotRequest], matrix: NDArray[Any], answers: NDArray[Any]) -> None:
         served = [
-            Served(
-                request.request_id.decode(),
-                None if (entity := request.headers.get(ENTITY_HEADER)) is None else entity.decode("latin-1"),
-                request.body,
-                request.rows,
-            )
+            Served(request.request_id, request.headers.get(ENTITY_HEADER), request.rows)
             for request in requests
         ]
         tick = ServedTick(time.time(), self.slot, self.snapshot, served, matrix, answers)

@@ -49,13 +49,13 @@ class PredictionLog:
         rows = self._rows.get(key)
         if rows is None:
             rows = self._remember(key)
-        requests = [(request.request_id, request.entity, request.rows) for request in tick.requests]
+        count = len(tick.requests)
         try:
-            data = rows.of_matrix(tick.at, requests, tick.matrix, tick.answers)
+            data = rows.of_matrix(tick.at, tick.requests, tick.matrix, tick.answers)
         except (TypeError, IndexError):  # answers of a model that are no JSON, or not one a row
-            self._dropped(len(requests))
+            self._dropped(count)
             return
-        self._put(Block(data, len(requests)))
+        self._put(Block(data, count))
 
     def start(self) -> None:
         """Begin to write."""

@@ -14,6 +14,8 @@ import orjson
 if TYPE_CHECKING:
     import numpy as np
 
+    from mlops_sdk.serving.slots.taps import Served
+
 COLUMNS = (
     "at",
     "request_id",
@@ -76,10 +78,8 @@ class TickRows:
         common = (_text(release_digest), _text(slot), _text(model), str(version).encode())
         self._common = b"\t" + b"\t".join(common) + b"\t"
 
-    def of_matrix(
-        self, at: float, requests: Sequence[tuple[str, str | None, int]], matrix: "np.ndarray", answers: Any
-    ) -> bytes:
-        """The rows of `requests`: (request id, entity, number of rows), in the order of the arrays' rows.
+    def of_matrix(self, at: float, requests: "Sequence[Served]", matrix: "np.ndarray", answers: Any) -> bytes:
+        """The rows of `requests`, in the order of the arrays' rows.
 
         `at` is a Unix time, `matrix` [rows, width] of numbers or of objects, `answers` has one entry a row along its
         first axis. `input` is a list of rows, `output` one of answers.
@@ -89,20 +89,23 @@ class TickRows:
     def _rows(
         self,
         at: float,
-        requests: Sequence[tuple[str, str | None, int]],
+        requests: "Sequence[Served]",
         inputs: Sequence[bytes],
         outputs: Sequence[bytes],
     ) -> bytes:
         begin = datetime.fromtimestamp(at, UTC).isoformat().encode() + b"\t"
-        common, lines, place = self._common, [], 0
+        common, ended, place = self._common, b"]\n" + begin, 0
+        of_nobody = b"\t" + _NULL + common + b"["
+        parts = [begin]  # put together once: a request costs a tuple
         for request_id, entity, rows in requests:
             until = place + rows
-            who = _NULL if entity is None else _text(entity)
+            about = of_nobody if entity is None else b"\t%b%b[" % (_text(entity.decode("latin-1")), common)
             given = inputs[place] if rows == 1 else b",".join(inputs[place:until])
             told = outputs[place] if rows == 1 else b",".join(outputs[place:until])
-            lines.append(b"%b%b\t%b%b[%b]\t[%b]\n" % (begin, _text(request_id), who, common, given, told))
+            parts += (request_id, about, given, b"]\t[", told, ended)
             place = until
-        return b"".join(lines)
+        parts[-1] = b"]\n"
+        return b"".join(parts)
 
 
 def _split(values: Any) -> list[bytes]:
@@ -116,7 +119,7 @@ def _split(values: Any) -> list[bytes]:
         if values.ndim == 1:
             return text[1:-1].split(b",")
         if values.ndim == 2 and values.shape[1]:
-            return [b"[%b]" % row for row in text[2:-2].split(b"],[")]
+            return text[1:-1].replace(b"],[", b"]\n[").split(b"\n")
     return [_json(value) for value in (values.tolist() if isinstance(values, np.ndarray) else values)]
 
 

@@ -67,7 +67,8 @@ class Writer:
             last = self._stopping.wait(pause_s)
             while batch := left or self._ring.take(BATCH_BYTES):
                 left = self._write(batch)
-                if left:
+                # A small batch costs the event loop as many waits for Python's lock as a large one: let it grow.
+                if left or (self._ring.bytes_used < BATCH_BYTES and not last):
                     break
             if last:
                 break

@@ -17,6 +17,7 @@ COOKIE = "mlops_bucket"
 
 _BUCKET = BUCKET_HEADER.lower().encode()
 _SLOT = SLOT_HEADER.lower().encode()
+_SLOTS: dict[bytes, SlotName] = {b"current": "current", b"next": "next"}
 _HEX = re.compile(rb"[0-9a-f]{2}")
 _COOKIE = re.compile(rb"(?:^|;\s*)" + COOKIE.encode() + rb"=([0-9a-f]{2})(?:;|$)")
 
@@ -42,11 +43,8 @@ class Canary:
         `X-MLOps-Slot` is obeyed first; then a bucket: the header, the hash of the key, the cookie; then `chance`
         (uniform in [0, 1)).
         """
-        wanted = headers.get(_SLOT)
-        if wanted == b"current":
-            return "current"
-        if wanted == b"next":
-            return "next"
+        if (wanted := headers.get(_SLOT)) is not None and (named := _SLOTS.get(wanted)):
+            return named
         if self.share_of_current >= 1.0:
             return "current"
         if (place := self._bucket(headers)) is not None:

@@ -11,11 +11,10 @@ from mlops_sdk.serving.slots.slots import Snapshot
 
 
 class Served(NamedTuple):
-    """One request of a tick. `body` is JSON text as it came, empty where it was binary; `entity` is `TABLE:KEY`."""
+    """One request of a tick: `request_id` of letters, digits and `._:-`, `entity` the header's `TABLE:KEY`."""
 
-    request_id: str
-    entity: str | None
-    body: bytes
+    request_id: bytes
+    entity: bytes | None
     rows: int
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mlops_sdk.serving.prediction_log.ring import OVERHEAD_BYTES, Block, Ring
 from mlops_sdk.serving.prediction_log.rows import COLUMNS, Prediction, TickRows, prediction_row
+from mlops_sdk.serving.slots.taps import Served
 
 JSON = st.recursive(
     st.none()
@@ -79,9 +80,9 @@ def test_requests_of_a_tick_get_their_own_rows_and_answers(
         left -= sizes[-1]
     answers = np.arange(len(rows))
     tick = TickRows(release_digest="d", slot="next", model="iris", version=7)
-    requests = [(f"r{place}", None, size) for place, size in enumerate(sizes)]
+    requests = [Served(b"r%d" % place, None, size) for place, size in enumerate(sizes)]
     found = read(tick.of_matrix(1.5, requests, np.array(rows), answers))
-    assert [row["request_id"] for row in found] == [request[0] for request in requests]
+    assert [row["request_id"] for row in found] == [request.request_id.decode() for request in requests]
     assert [len(json.loads(row["input"])) for row in found] == sizes
     told = [value for row in found for value in json.loads(row["output"])]
     assert told == answers.tolist()
@@ -108,7 +109,9 @@ def test_requests_of_a_tick_get_their_own_rows_and_answers(
 )
 def test_answers_of_any_kind_are_logged(answers: Any, told: list[Any]) -> None:
     tick = TickRows(release_digest=None, slot="current", model="m", version=1)
-    found = read(tick.of_matrix(0, [("a", None, 1), ("b", "users:1", 1)], np.zeros((2, 3)), answers))
+    found = read(
+        tick.of_matrix(0, [Served(b"a", None, 1), Served(b"b", b"users:1", 1)], np.zeros((2, 3)), answers)
+    )
     assert [json.loads(row["output"]) for row in found] == told
     assert [row["entity"] for row in found] == [None, "users:1"]
 
@@ -116,7 +119,7 @@ def test_answers_of_any_kind_are_logged(answers: Any, told: list[Any]) -> None:
 def test_records_are_logged_where_a_model_takes_text() -> None:
     tick = TickRows(release_digest=None, slot="current", model="m", version=1)
     matrix = np.array([["x", 1.5], ["y", None]], dtype=object)
-    found = read(tick.of_matrix(0, [("a", None, 2)], matrix, np.array([1, 2])))
+    found = read(tick.of_matrix(0, [Served(b"a", None, 2)], matrix, np.array([1, 2])))
     assert json.loads(found[0]["input"]) == [["x", 1.5], ["y", None]]
 
 

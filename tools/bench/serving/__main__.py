@@ -9,7 +9,9 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -195,9 +197,13 @@ def features(bench: Bench) -> Found:
         ) as http:
             http.post("/update-model", json={"model_uri": "models:/linear/1"}).raise_for_status()
             http.post("/set-canary-probability", json={"probability": 0.5}).raise_for_status()
-        asked = bench.predict(full, "linear")
-        keyed = Request(asked.name, asked.url, asked.body, {**asked.headers, "X-User-Id": "7"})
-        found = bench.measure(bench.predict(plain, "linear"), keyed)
+        asked = [_keyed(bench.predict(name, "linear")) for name in (plain, full)]
+        with server.admin(name) as conn:  # the log's connection is there with its first row
+            httpx.post(asked[1].url, content=asked[1].body, headers=dict(asked[1].headers), trust_env=False)
+            while not conn.execute("SELECT 1 FROM mlops.prediction_log LIMIT 1").fetchone():
+                time.sleep(0.1)
+        _pin_postgres()
+        found = bench.measure(*asked)
         with server.admin(name) as conn:
             row = conn.execute("SELECT count(*) FROM mlops.prediction_log").fetchone()
         dropped = _total(bench.servers.url(full), "mlops_predictions_dropped_total")
@@ -206,15 +212,38 @@ def features(bench: Bench) -> Found:
         for with_all, without in zip(found[full], found[plain], strict=True)
     ]
     how = "prediction log, canary at 0.5 with a sticky key; metrics and the drift window are on in both"
-    note = f"All features: {row[0] if row else 0:,} predictions are in the log, {dropped:,.0f} were dropped."
+    note = (
+        "All features: both get the same request. Postgres has the load's core and gives way to it."
+        f" {row[0] if row else 0:,} predictions are in the log, {dropped:,.0f} were dropped."
+    )
     return [Figure("linear model: all features on cost", how, "%", cost, Bar(15.0))], [note]
 
 
+def _keyed(request: Request) -> Request:
+    return Request(request.name, request.url, request.body, {**request.headers, "X-User-Id": "7"})
+
+
 def _pin_postgres() -> None:
-    """Postgres is no part of the server's process tree, so it shares the core of the load."""
+    """Postgres is no part of the server's process tree, so it shares the core of the load, and gives way to it.
+
+    Elsewhere it has a machine of its own; here a load that waits for it would be taken for a slow server. Linux shares
+    a core among sessions first (autogroup, sched(7)), and each process of Postgres has one of its own.
+    """
+    ours = _autogroup(os.getpid())
     for process in psutil.Process().children(recursive=True):
-        if process.name() == "postgres":
+        with suppress(psutil.NoSuchProcess, FileNotFoundError):  # autovacuum's workers come and go
+            if process.name() != "postgres":
+                continue
             process.cpu_affinity([LOAD_CORE])
+            process.nice(19)
+            if _autogroup(process.pid) != ours:
+                Path(f"/proc/{process.pid}/autogroup").write_text("19")
+
+
+def _autogroup(pid: int) -> str:
+    """The session's name as the scheduler has it; empty where it has none."""
+    path = Path(f"/proc/{pid}/autogroup")
+    return path.read_text().split()[0] if path.exists() else ""
 
 
 def _total(url: str, metric: str) -> float:

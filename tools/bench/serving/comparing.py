@@ -4,9 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from tools.bench.figures import Bar, Figure
-from tools.bench.serving.load import Loaded, Request, load
-from tools.bench.serving.servers import LOAD_CORE
+from tools.bench.serving.load import Loaded, LoadError, Request, load
+from tools.bench.serving.servers import LOAD_CORE, SERVER_CORE
+
+_IDLE_PERCENT, _LOOK_S, _LOOKS = 10.0, 0.2, 100
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,19 @@ def rounds(
         say(f"round {number + 1} of {sizes.rounds}: {', '.join(found)}")
         for request in requests if number % 2 else reversed(requests):
             seconds = 1.0 if number < 0 else sizes.seconds
+            await_idle(SERVER_CORE)  # a slow peer still answers what it was asked last
             seen = load(request, seconds=seconds, core=LOAD_CORE, folder=folder)
             if number >= 0:
                 found[request.name].append(seen)
     return found
+
+
+def await_idle(core: int) -> None:
+    """Wait until nothing much runs on a core. Raises LoadError if something does for 20 seconds."""
+    for _ in range(_LOOKS):
+        if psutil.cpu_percent(_LOOK_S, percpu=True)[core] < _IDLE_PERCENT:
+            return
+    raise LoadError(f"core {core} is busy with something else: nothing can be measured on it")
 
 
 def figures(

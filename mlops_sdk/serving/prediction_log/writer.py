@@ -13,9 +13,9 @@ from pydantic import SecretStr
 from mlops_sdk.serving.prediction_log.ring import Block, Ring
 from mlops_sdk.serving.prediction_log.rows import COLUMNS
 
-EVERY_S = 0.25
+EVERY_S = 0.5
 """How often the ring is emptied: `mlops which-release` finds an answer within about this time."""
-BATCH_BYTES = 1 << 20
+BATCH_BYTES = 4 << 20
 """Of one COPY. What is on its way is beside the ring's own bound."""
 LONGEST_PAUSE_S = 10.0
 """Between two attempts while Postgres does not take anything; the first pause is EVERY_S, each is twice the last."""

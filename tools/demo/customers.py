@@ -5,18 +5,21 @@ What the job wrote is compared with the purchases of the data file, counted here
 
 import os
 import signal
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
 import psycopg
+from pydantic import SecretStr
 
 from mlops_sdk import connect
+from mlops_sdk.ledger.store import Ledger
+from mlops_sdk.platform.programs import PREFECT_WORKER, jobs_name
 from mlops_sdk.platform.supervisor import Supervisor
 from mlops_sdk.release.project import load_project
 from pipelines.rfm.source import read_purchases
@@ -60,23 +63,22 @@ class Customers:
         Prefect begins no flow again that died with its worker: it is asked for once more, as a person would do.
         """
         started = time.monotonic()
-        killer = threading.Thread(target=self._kill, args=(kill,), daemon=True)
-        if kill is not None:
-            killer.start()
-        # Prefect says of no flow that its worker was killed: who waits gives up at some time.
-        failed = self._flow(_CUT_OFF_S if kill == "worker" else _FLOW_S, may_fail=kill is not None)
-        if kill is not None:
-            killer.join()
+        if kill is None:
+            self._flow(_FLOW_S, may_fail=False)
+            return time.monotonic() - started
+        with ThreadPoolExecutor(1) as beside:
+            killing = beside.submit(self._kill, kill)
+            # Prefect says of no flow that its worker was killed: who waits gives up at some time.
+            failed = self._flow(_CUT_OFF_S if kill == "worker" else _FLOW_S, may_fail=True)
+            killing.result()
         if failed:
             self._flow(_FLOW_S, may_fail=False)
         return time.monotonic() - started
 
     def show(self) -> None:
         """Print the run and what the date came to."""
-        for status, attempt, result in self._runs():
-            self.out.say(
-                f"  the run of {self.day}: {status} by attempt {attempt}, {result['rows']['rfm_daily']:,} customers"
-            )
+        for status, attempt in self._runs():
+            self.out.say(f"  the run of {self.day}: {status} by attempt {attempt}")
         with self._connect() as conn:
             rows = conn.execute(
                 "SELECT segment, count(*), sum(monetary) FROM rfm_daily WHERE run_date = %s GROUP BY 1 ORDER BY 3 DESC",
@@ -88,7 +90,7 @@ class Customers:
     def problems(self) -> list[str]:
         """What does not hold: one run, done, whose rows are those of a count of the data file."""
         runs, values = self._runs(), self._values()
-        if [status for status, *_ in runs] != ["done"]:
+        if [status for status, _ in runs] != ["done"]:
             self.wrong.append(f"the runs of {self.day} are {runs}")
         if values != expected_values(self.day):
             self.wrong.append(f"what the job wrote of {self.day} is not what the purchases come to")
@@ -104,27 +106,28 @@ class Customers:
         command = ("prefect", "deployment", "run", f"days/{RELEASE}", "-p", days[0], "-p", days[1], *watch)
         return self.out.run(*command, environ=self.settings, may_fail=may_fail)
 
-    def _kill(self, victim: Victim | None) -> None:
-        """Kill the consumer or the worker with SIGKILL once the job is at work."""
+    def _kill(self, victim: Victim) -> None:
+        """Kill the consumer or the worker with SIGKILL once the job is at work. Raises RuntimeError if it could not."""
         deadline = time.monotonic() + _AT_WORK_S
-        while ("running",) not in [row[:1] for row in self._runs()]:
+        while "running" not in [status for status, _ in self._runs()]:
             if time.monotonic() > deadline:
-                self.wrong.append("the job was never seen at work: nothing was killed")
-                return
+                raise RuntimeError("the job was never seen at work: nothing was killed")
             time.sleep(0.05)
-        statuses = Supervisor(ROOT / ".mlops" / self.environment).statuses()
-        name = "prefect-worker" if victim == "worker" else next(n for n in statuses if n.startswith("jobs-"))
-        pid = statuses[name].pid
+        name = PREFECT_WORKER if victim == "worker" else jobs_name(self._digest())
+        pid = Supervisor(ROOT / ".mlops" / self.environment).statuses()[name].pid
         if pid is None:
-            self.wrong.append(f"{name} did not run")
-            return
+            raise RuntimeError(f"{name} does not run: nothing was killed")
         os.kill(pid, signal.SIGKILL)
         self.out.say(f"  killed {name} (process {pid}) while the job was at work")
+
+    def _digest(self) -> str:
+        ledger = Ledger(SecretStr(self.settings["MLOPS_OPERATOR_URL"]), self.environment)
+        return next(binding.digest for binding in ledger.bindings() if binding.release == RELEASE)
 
     def _runs(self) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.settings["MLOPS_OPERATOR_URL"]) as conn:
             return conn.execute(
-                "SELECT status, attempt, result FROM mlops.run WHERE job = 'rfm' AND run_date = %s",
+                "SELECT status, attempt FROM mlops.run WHERE job = 'rfm' AND run_date = %s",
                 [self.day],
             ).fetchall()
 

@@ -1,6 +1,6 @@
 """Drift: where what was seen to run differs from what the ledger says should. Pure.
 
-`observed` gathers both sides; `status`, `doctor` and the agent show what comes out, so that there is one opinion.
+`runtime` gathers both sides; `status`, `doctor` and the agent show what comes out, so that there is one opinion.
 It must not read a file, a clock or a server.
 """
 

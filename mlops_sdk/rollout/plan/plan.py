@@ -1,6 +1,6 @@
 """The plan of a deploy or a rollback: a pure function of the wanted lock and what was observed.
 
-It must not read a file, a clock or a server. `observe` gathers what it needs; `apply` executes its steps.
+It must not read a file, a clock or a server. `observed.for_plan` gathers what it needs; `apply` executes its steps.
 """
 
 from collections.abc import Iterable, Mapping

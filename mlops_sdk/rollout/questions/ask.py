@@ -1,8 +1,8 @@
 """Answers about an environment: history, status, what was live when, who answered a request, who deploys.
 
 Reads only, and imports what speaks with servers only where it is used: a person waits for it. Answers are JSON data;
-their shapes stand in `docs/reference/output.md`. What is checked rather than asked is in `audit` (the ledger) and
-`checks` (all else).
+their shapes stand in `docs/reference/output.md`. What is checked rather than asked is in `doctor.audit` (the
+ledger) and `doctor.checks` (all else).
 """
 
 from collections.abc import Mapping

@@ -51,8 +51,13 @@ def read_data(recipe: Recipe) -> "pd.DataFrame":
     return frame.assign(**{recipe.target: found.target})
 
 
-def train_model(recipe: Recipe, mlflow_uri: str, *, sample_store: str | None = None) -> Trained:
-    """Train and register a version with its drift sample. Raises UnreachableError without MLflow."""
+def train_model(
+    recipe: Recipe, mlflow_uri: str, *, sample_store: str | None = None, training: str | None = None
+) -> Trained:
+    """Train and register a version with its drift sample, as the champion. Raises UnreachableError without MLflow.
+
+    `training` is what it is called among those of the model, see `version_of`.
+    """
     order = Order(
         model=recipe.model,
         target=recipe.target,
@@ -64,5 +69,22 @@ def train_model(recipe: Recipe, mlflow_uri: str, *, sample_store: str | None = N
         parameters=recipe.parameters,
         sample_store=sample_store,
         alias=CHAMPION,
+        training=training,
     )
     return train(order, read_data(recipe))
+
+
+def version_of(recipe: Recipe, mlflow_uri: str, training: str) -> int | None:
+    """The version that a training came to, if it was done; it is the champion then. Raises UnreachableError.
+
+    A training that was cut off between its version and the alias is made the champion here, unless a later one is.
+    """
+    from mlops_sdk.registry.trained import asking, registered
+
+    with asking(mlflow_uri) as client:
+        version = registered(client, recipe.model).get((recipe.model, training))
+        if version is not None:
+            now = client.get_registered_model(recipe.model).aliases.get(CHAMPION)
+            if now is None or int(now) < version:
+                client.set_registered_model_alias(recipe.model, CHAMPION, str(version))
+        return version

@@ -123,16 +123,15 @@ def test_drift_leaves_a_run_an_alert_and_a_request_once(
         signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
         mac = hmac.new(SECRET.get_secret_value().encode(), signed, hashlib.sha256).digest()
         assert headers["webhook-signature"] == "v1," + base64.b64encode(mac).decode()
-        assert messages(queue) == [
-            {
-                "kind": "training-request",
-                "model": "watched",
-                "version": 1,
-                "reason": "drift",
-                "columns": ["petal_length"],
-                "run_id": alert["run_id"],
-            }
-        ]
+        (request,) = messages(queue)
+        assert request["kind"] == "training-request"
+        assert request["payload"] == {
+            "model": "watched",
+            "version": 1,
+            "reason": "drift",
+            "columns": ["petal_length"],
+            "run_id": alert["run_id"],
+        }
         (run,) = drift_runs(mlflow_server.uri)
         assert run["info"]["run_id"] == alert["run_id"]
         assert run["info"]["run_name"].startswith("drift_watched_1_2")

@@ -42,7 +42,9 @@ def demo_figures() -> list[Figure]:
         return []
     limits = {"s": 120.0, "MB": 1500.0}
     return [
-        Figure(f["name"], "`make demo`", f["unit"], [f["value"]], Bar(limits[f["unit"]]) if f["bar"] else None)
+        Figure(
+            f["name"], "`make demo`", f["unit"], [f["value"]], Bar(limits[f["unit"]]) if f["bar"] else None
+        )
         for f in json.loads(DEMO_FIGURES.read_text())
     ]
 

@@ -125,6 +125,7 @@ class Monitor:
         drifted = bool(report.drifted)
         if drifted and (not state.drifted or time.time() > state.told_at + AGAIN_AFTER_S):
             state.pending = ("run", "alert", "training request")
+            state.run_id = None  # that of the drift before is not this one's
             state.told_at = time.time()
         elif state.drifted and not drifted:
             state.pending = ("run",)

@@ -1,20 +1,24 @@
-"""Asks for a training: one message on a queue of the environment (pgmq). Whoever consumes it trains.
+"""Asks for a training: a message of kind `training-request` on a queue of the environment. Whoever consumes it trains.
 
-The message is JSON: `kind` is `training-request`, with model, version, the columns that drifted and the run that says
-so. It must not create the queue: the environment's infrastructure does.
+Its payload has model, version, the columns that drifted and the run that says so. One run asks once, however often it
+is sent: the message's id follows from it. It must not create the queue: the environment's infrastructure does.
 """
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID, uuid4, uuid5
 
-import psycopg
-from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
-from mlops_sdk.errors import UnreachableError
+from mlops_sdk.messaging.envelope import Envelope
+from mlops_sdk.messaging.messenger import Messenger
+from mlops_sdk.messaging.postgres import PostgresTransport
 
 KIND = "training-request"
+# The namespace of RFC 9562's name-based UUIDs: any fixed one does.
+_NAMESPACE = UUID("6f3d5c0e-5b0f-4c5e-9d55-2f1f5f3f8a41")
 
 
 @dataclass(frozen=True)
@@ -24,22 +28,11 @@ class TrainingQueue:
     conninfo: SecretStr
     queue: str
 
-    def send(self, request: Mapping[str, Any]) -> int:
-        """Put one message on the queue; its id. Raises UnreachableError where it cannot be put there."""
-        try:
-            with psycopg.connect(
-                self.conninfo.get_secret_value(), autocommit=True, connect_timeout=5, prepare_threshold=None
-            ) as conn:
-                row = conn.execute(
-                    "SELECT * FROM pgmq.send(%s::text, %s::jsonb)",
-                    [self.queue, Jsonb({"kind": KIND, **request})],
-                ).fetchone()
-        except psycopg.Error as error:
-            kind = f"{type(error).__name__} {error.sqlstate or ''}".strip()
-            raise UnreachableError(
-                f"the training request could not be queued ({kind})",
-                where=f"queue {self.queue}",
-                remedy="does the queue exist, and may this role write to it?",
-            ) from None
-        assert row is not None
-        return int(row[0])
+    def send(self, request: Mapping[str, Any]) -> UUID:
+        """Put one message on the queue; its id. Raises UnreachableError, NotFoundError or AuthError of the queue's."""
+        run = request["run_id"]  # absent where MLflow did not take it
+        effect = uuid5(_NAMESPACE, run) if run else uuid4()
+        message = Envelope(id=effect, kind=KIND, payload=dict(request))
+        with closing(PostgresTransport(self.conninfo, self.queue)) as transport:
+            Messenger(transport).publish(message)
+        return message.id

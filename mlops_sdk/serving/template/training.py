@@ -26,7 +26,10 @@ _PACKAGES = ("scikit-learn", "numpy", "pandas", "scipy")
 
 @dataclass(frozen=True)
 class Order:
-    """What to train: a model of that name from the column `target` of the data, all others being inputs."""
+    """What to train: a model of that name from the column `target` of the data, all others being inputs.
+
+    `training` names the training among those of the model, see `registry.trained`: it becomes a tag of the version.
+    """
 
     model: str
     target: str
@@ -38,6 +41,7 @@ class Order:
     parameters: dict[str, Any] = field(default_factory=dict)
     sample_store: str | None = None
     alias: str | None = None
+    training: str | None = None
     seed: int = 0
 
 
@@ -79,6 +83,8 @@ def _run(order: Order, training: "pd.DataFrame", held_out: "pd.DataFrame") -> Tr
     import mlflow
     from mlflow.models import infer_signature
 
+    from mlops_sdk.registry.trained import TRAINING_TAG
+
     target = training.pop(order.target)
     known = held_out.pop(order.target)
     task = order.task or task_of(target)
@@ -102,6 +108,8 @@ def _run(order: Order, training: "pd.DataFrame", held_out: "pd.DataFrame") -> Tr
             pip_requirements=[f"{name}=={version(name)}" for name in _PACKAGES],
         )
         tags = {**stored.tags(), "mlops.run_name": order.run_name, "mlops.python": platform.python_version()}
+        if order.training is not None:
+            tags[TRAINING_TAG] = order.training
         created = mlflow.register_model(logged.model_uri, order.model, await_registration_for=0, tags=tags)
         mlflow.set_tag("mlops.model_version", str(created.version))
     if order.alias:

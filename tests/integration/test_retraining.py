@@ -1,0 +1,152 @@
+"""A training request becomes one new champion of the template pipeline, whatever happens to who trains."""
+
+import os
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from pydantic import SecretStr
+
+from mlops_sdk.errors import NotFoundError
+from mlops_sdk.messaging import Messenger, RetryPolicy, Tally, postgres_queue
+from mlops_sdk.messaging.postgres import PostgresTransport
+from mlops_sdk.registry.rest import connect
+from mlops_sdk.serving.drift.training_request import KIND, TrainingQueue
+from pipelines.template.retraining import retrain
+from tests.support.mlflow_server import MlflowServer
+from tests.support.postgres import PostgresDatabase
+
+ROOT = Path(__file__).parents[2]
+MODEL = "breast-cancer"
+
+
+@pytest.fixture
+def queue(postgres_database: PostgresDatabase) -> TrainingQueue:
+    """An empty queue of training requests."""
+    name = f"trainings_{secrets.token_hex(4)}"
+    with psycopg.connect(postgres_database.conninfo(), autocommit=True) as conn:
+        postgres_queue.create(conn, name)
+    return TrainingQueue(SecretStr(postgres_database.conninfo()), name)
+
+
+def request(model: str = MODEL) -> dict[str, Any]:
+    """What a drift monitor asks for."""
+    drift_run = secrets.token_hex(16)
+    return {"model": model, "version": 1, "reason": "drift", "columns": ["mean_area"], "run_id": drift_run}
+
+
+@contextmanager
+def messenger_of(queue: TrainingQueue) -> Iterator[Messenger]:
+    with closing(PostgresTransport(queue.conninfo, queue.queue)) as transport:
+        yield Messenger(transport)
+
+
+def consume(messenger: Messenger, mlflow_uri: str, **options: Any) -> Tally:
+    return messenger.consume(
+        {KIND: retrain(mlflow_uri)}, stop=threading.Event(), wait_s=0.5, until_idle=True, **options
+    )
+
+
+def versions_of(mlflow: MlflowServer, training: str) -> list[int]:
+    """The versions that carry the request's id."""
+    with connect(mlflow.uri, connect_timeout_s=3) as rest:
+        found = rest.get("model-versions/search", filter=f"name = '{MODEL}'", max_results="100")
+    return [
+        int(one["version"])
+        for one in found.get("model_versions", [])
+        if {"key": "training", "value": training} in one.get("tags", [])
+    ]
+
+
+def champion(mlflow: MlflowServer) -> int:
+    with connect(mlflow.uri, connect_timeout_s=3) as rest:
+        found = rest.get("registered-models/alias", name=MODEL, alias="champion")
+    return int(found["model_version"]["version"])
+
+
+def is_training(mlflow: MlflowServer) -> bool:
+    """Whether a run of the model is under way."""
+    try:
+        with connect(mlflow.uri, connect_timeout_s=3) as rest:
+            experiment = rest.get("experiments/get-by-name", experiment_name=MODEL)["experiment"]
+            body = {"experiment_ids": [experiment["experiment_id"]], "filter": "status = 'RUNNING'"}
+            return bool(rest.send("POST", "runs/search", body).get("runs"))
+    except NotFoundError:
+        return False
+
+
+def test_whoever_is_killed_in_the_middle_a_request_is_one_version_and_the_champion(
+    queue: TrainingQueue, mlflow_server: MlflowServer
+) -> None:
+    asked = str(queue.send(one := request()))
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "pipelines.template.retraining"),
+            *("--queue", queue.queue, "--mlflow-uri", mlflow_server.uri),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "MLOPS_QUEUE_URL": queue.conninfo.get_secret_value()},
+    )
+    while not is_training(mlflow_server):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    with psycopg.connect(queue.conninfo.get_secret_value(), autocommit=True) as conn:
+        (waits,) = conn.execute(f"SELECT count(*) FROM pgmq.q_{queue.queue}").fetchone() or (0,)
+        assert waits == 1
+        conn.execute(f"UPDATE pgmq.q_{queue.queue} SET vt = now()")
+    with messenger_of(queue) as messenger:
+        assert consume(messenger, mlflow_server.uri).done == 1
+        (version,) = versions_of(mlflow_server, asked)
+        assert champion(mlflow_server) == version
+        queue.send(one)  # a monitor that did not hear that it was taken
+        assert consume(messenger, mlflow_server.uri).done == 1
+        assert versions_of(mlflow_server, asked) == [version]
+        queue.send(request())  # it drifts again
+        assert consume(messenger, mlflow_server.uri).done == 1
+    assert champion(mlflow_server) > version
+
+
+def test_a_request_that_nobody_can_train_is_a_dead_letter_with_its_cause(
+    queue: TrainingQueue, mlflow_server: MlflowServer
+) -> None:
+    queue.send(request("wine"))
+    with messenger_of(queue) as messenger:
+        consume(messenger, mlflow_server.uri)
+        (letter,) = messenger.dead()
+    assert letter.cause.startswith("refused: no recipe for a model 'wine': there are iris, breast-cancer")
+    assert letter.attempts == 1
+
+
+def test_without_mlflow_a_request_waits(queue: TrainingQueue) -> None:
+    queue.send(request())
+    once_more = RetryPolicy(first_delay_s=600, longest_delay_s=600)
+    with messenger_of(queue) as messenger:
+        tally = consume(messenger, "http://127.0.0.1:9", policy=once_more)
+        assert (tally.retried, tally.buried) == (1, 0)
+        assert messenger.dead() == []
+
+
+def test_a_consumer_that_is_not_told_its_queue_says_so() -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "MLOPS_QUEUE_URL"}
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pipelines.template.retraining"),
+            *("--queue", "any", "--mlflow-uri", "http://127.0.0.1:9"),
+        ],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "MLOPS_QUEUE_URL is not set" in done.stderr

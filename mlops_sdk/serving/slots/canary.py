@@ -18,7 +18,7 @@ COOKIE = "mlops_bucket"
 _BUCKET = BUCKET_HEADER.lower().encode()
 _SLOT = SLOT_HEADER.lower().encode()
 _SLOTS: dict[bytes, SlotName] = {b"current": "current", b"next": "next"}
-_HEX = re.compile(rb"[0-9a-f]{2}")
+_PLACES = {b"%02x" % place: place for place in range(BUCKETS)}
 _COOKIE = re.compile(rb"(?:^|;\s*)" + COOKIE.encode() + rb"=([0-9a-f]{2})(?:;|$)")
 
 
@@ -56,13 +56,12 @@ class Canary:
         return None if self._bucket(headers) is not None else b"%02x" % int(chance() * BUCKETS)
 
     def _bucket(self, headers: Mapping[bytes, bytes]) -> int | None:
-        given = headers.get(_BUCKET)
-        if given and _HEX.fullmatch(given):
-            return int(given, 16)
+        if (given := headers.get(_BUCKET)) and (place := _PLACES.get(given)) is not None:
+            return place
         if self.key_header and (key := headers.get(self.key_header)):
             if key.isascii():  # the same byte as `bucket` finds, without going through texts
                 return sha256(self._prefix + key).digest()[0]
             return int(bucket(self.app, key.decode("latin-1")), 16)
         if (cookie := headers.get(b"cookie")) and (found := _COOKIE.search(cookie)):
-            return int(found[1], 16)
+            return _PLACES[found[1]]
         return None

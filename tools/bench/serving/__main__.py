@@ -21,6 +21,7 @@ import httpx
 import numpy as np
 import psutil
 
+from mlops_sdk.release.buckets import BUCKET_HEADER
 from tools.bench.figures import Bar, Figure
 from tools.bench.page import ROOT
 from tools.bench.running import Found, Results, Say, command_line
@@ -197,30 +198,47 @@ def features(bench: Bench) -> Found:
         ) as http:
             http.post("/update-model", json={"model_uri": "models:/linear/1"}).raise_for_status()
             http.post("/set-canary-probability", json={"probability": 0.5}).raise_for_status()
-        asked = [_keyed(bench.predict(name, "linear")) for name in (plain, full)]
+        by = {
+            "a key, hashed": ("X-User-Id", "7"),
+            "a bucket, as a router or a cookie gives it": (BUCKET_HEADER, "7f"),
+        }
+        pairs = {
+            how: [_with(bench.predict(name, "linear"), *header) for name in (plain, full)]
+            for how, header in by.items()
+        }
         with server.admin(name) as conn:  # the log's connection is there with its first row
-            httpx.post(asked[1].url, content=asked[1].body, headers=dict(asked[1].headers), trust_env=False)
+            httpx.post(
+                bench.predict(full, "linear").url, json={"data": bench.rows["linear"][:1]}, trust_env=False
+            )
             while not conn.execute("SELECT 1 FROM mlops.prediction_log LIMIT 1").fetchone():
                 time.sleep(0.1)
         _pin_postgres()
-        found = bench.measure(*asked)
+        found = bench.measure(*chain.from_iterable(pairs.values()))
         with server.admin(name) as conn:
             row = conn.execute("SELECT count(*) FROM mlops.prediction_log").fetchone()
         dropped = _total(bench.servers.url(full), "mlops_predictions_dropped_total")
-    cost = [
-        100 * (1 - with_all.per_second / without.per_second)
-        for with_all, without in zip(found[full], found[plain], strict=True)
-    ]
-    how = "prediction log, canary at 0.5 with a sticky key; metrics and the drift window are on in both"
     note = (
-        "All features: both get the same request. Postgres has the load's core and gives way to it."
+        "All features: both servers get the same request. Postgres has the load's core and gives way to it."
         f" {row[0] if row else 0:,} predictions are in the log, {dropped:,.0f} were dropped."
     )
-    return [Figure("linear model: all features on cost", how, "%", cost, Bar(15.0))], [note]
+    return [
+        Figure(
+            "linear model: all features on cost",
+            f"prediction log, canary at 0.5 sticky by {how}; metrics and the drift window are on in both",
+            "%",
+            [
+                100 * (1 - with_all.per_second / without.per_second)
+                for without, with_all in zip(found[pair[0].name], found[pair[1].name], strict=True)
+            ],
+            Bar(15.0),
+        )
+        for how, pair in pairs.items()
+    ], [note]
 
 
-def _keyed(request: Request) -> Request:
-    return Request(request.name, request.url, request.body, {**request.headers, "X-User-Id": "7"})
+def _with(request: Request, header: str, value: str) -> Request:
+    name = f"{request.name}-{header}"
+    return Request(name, request.url, request.body, {**request.headers, header: value})
 
 
 def _pin_postgres() -> None:

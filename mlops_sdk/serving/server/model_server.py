@@ -4,7 +4,6 @@ It must not know HTTP: paths are `canary_api`'s and `standard_api`'s, hot reques
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -211,10 +210,14 @@ class ModelServer:
             exposed = slots.share_of_current < 1.0 or slots.shadow_share > 0
             if slots.next is None or slots.next is slots.current or not exposed:
                 continue
-            verdict = await asyncio.to_thread(self.watch.verdict)
-            if verdict.worse:
-                with contextlib.suppress(MlopsError):
+            try:
+                verdict = await asyncio.to_thread(self.watch.verdict)
+                if verdict.worse:
                     await self._turn_back(slots, verdict.worse, verdict.said)
+            except MlopsError as error:
+                _log.warning("the slots were not judged: %s", error)
+            except Exception:  # noqa: BLE001 - a fault of one look must not end all that come
+                _log.exception("the slots were not judged")
 
     async def _turn_back(self, judged: Slots, worse: str, said: str) -> None:
         async with self.agreement.changing():

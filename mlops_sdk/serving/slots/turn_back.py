@@ -72,9 +72,12 @@ class Side:
         self.failed_requests += requests
 
     def predictions(self) -> list[object]:
-        """The latest answers, at most `KEPT`; of several values a row the place of the largest."""
+        """The latest answers, at most `KEPT`; of several values a row the place of the largest.
+
+        The event loop adds to them meanwhile: what is looked through is a copy, which Python makes in one step.
+        """
         found: list[object] = []
-        for answers in reversed(self._answers):
+        for answers in reversed(list(self._answers)):
             part = answers.argmax(axis=1) if answers.ndim > 1 else answers
             found += part.tolist()
             if len(found) >= KEPT:
@@ -149,9 +152,7 @@ def proportions_z(failed: int, total: int, failed_there: int, total_there: int) 
 def _latency(rules: TurnBackRules, current: Side, following: Side) -> Verdict | None:
     if min(len(current.seconds), len(following.seconds)) < rules.min_samples:
         return None
-    here, there = (
-        float(np.quantile(np.array(side.seconds), rules.quantile)) for side in (following, current)
-    )
+    here, there = (float(np.quantile(list(side.seconds), rules.quantile)) for side in (following, current))
     if here <= rules.latency_ratio * there or here - there <= rules.latency_above_s:
         return None
     name = f"p{rules.quantile * 100:g}"

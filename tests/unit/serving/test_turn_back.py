@@ -1,8 +1,11 @@
 """When `next` loses its traffic, and when nothing is decided; and that a share only ever moves keys one way."""
 
 import asyncio
+import sys
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from hypothesis import strategies as st
 from mlops_sdk.release.buckets import bucket
 from mlops_sdk.serving.loading.preparing import Prepared
 from mlops_sdk.serving.slots.canary import Canary
-from mlops_sdk.serving.slots.turn_back import Side, TurnBackRules, Watch, judge, proportions_z
+from mlops_sdk.serving.slots.turn_back import KEPT, Side, TurnBackRules, Watch, judge, proportions_z
 from tests.support.serving import ADMIN, serving, settings_of, snapshot_of
 
 RULES = TurnBackRules()
@@ -214,3 +217,25 @@ def test_who_sends_no_key_can_be_given_a_cookie_that_keeps_the_slot(
         used = {client.post("/predict", json={"data": ROWS}).json()["model_used"] for _ in range(16)}
         assert used == {first.json()["model_used"]}
         assert "set-cookie" not in client.post("/predict", json={"data": ROWS}).headers
+
+
+def test_a_side_is_judged_while_it_answers() -> None:
+    side, stop = Side(NOBODY), threading.Event()
+
+    def answer() -> None:
+        while not stop.is_set():
+            side.answered([0.001], np.array([1]))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # what else is rare happens at once
+    with ThreadPoolExecutor(1) as beside:
+        answering = beside.submit(answer)
+        try:
+            while side.total < 2 * KEPT:
+                pass
+            for _ in range(50):
+                assert len(side.predictions()) == KEPT
+        finally:
+            stop.set()
+            sys.setswitchinterval(interval)
+        answering.result()

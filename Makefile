@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make setup      .venv from the lock, and the Pulumi engine"
-	@echo "make demo       from a manifest to a served recommendation and back, on this machine (KILL=consumer or worker: in the middle of the job)"
+	@echo "make demo       from a manifest to a served recommendation and back, on this machine (KILL=consumer, invoker or worker: in the middle of the job)"
 	@echo "make test       lint, types, layers, and the tests of every level, without a cluster"
 	@echo "make test-cluster  the tests on a Kubernetes node of this machine's own (Linux, root), or on that of MLOPS_TEST_KUBECONFIG"
 	@echo "make test-fast  the same without the acceptance tests"

@@ -99,6 +99,11 @@ class ClusterSettings(Generic[C]):
         del section
         return naming.SERVICE_PORT
 
+    def invoker_url(self, section: ReleaseSection) -> str | None:
+        """None: an invoker of a cluster is one of the environment, not of a release."""
+        del section
+        return None
+
     @property
     def gateway_ranges(self) -> tuple[str, ...]:
         """Where the Gateway's requests come from, where that is no namespace that config names."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlops_sdk.provider import programs
 from mlops_sdk.provider.programs import Place
+from mlops_sdk.release.binding import invoker_port
 from mlops_sdk.release.digest import short
 from mlops_sdk.release.project import Project
 from mlops_sdk.stack.config import ReleaseSection
@@ -108,6 +109,16 @@ def service_name(section: ReleaseSection) -> str:
 def jobs_name(section: ReleaseSection) -> str:
     """Name of the supervised program of a release's job consumer."""
     return programs.jobs_name(section.digest)
+
+
+def invoker_name(section: ReleaseSection) -> str:
+    """Name of the supervised program of a release's invoker."""
+    return programs.invoker_name(section.digest)
+
+
+def invoker_url(section: ReleaseSection) -> str | None:
+    """Address of a release's invoker on this machine; None for a release without jobs."""
+    return http(invoker_port(section.service_port)) if section.jobs is not None else None
 
 
 def flow_name(section: ReleaseSection, flow: str) -> str:

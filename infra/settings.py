@@ -116,6 +116,10 @@ class Settings:
         """The port of a release's service."""
         return section.service_port
 
+    def invoker_url(self, section: ReleaseSection) -> str | None:
+        """Where the release's own invoker listens; None without one."""
+        return naming.invoker_url(section)
+
     @property
     def live_release(self) -> ReleaseSection | None:
         """The section of the release that config wants live."""

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from infra import naming
 from mlops_sdk.release.project import Project
 from mlops_sdk.runtime.keys import BY_NAME
-from mlops_sdk.runtime.passwords import derive
+from mlops_sdk.runtime.passwords import derive, derive_shared
 from mlops_sdk.runtime.settings import EnvironmentSettings, ModelPin, OperatorSettings, ServiceSettings
 from mlops_sdk.stack.config import ReleaseSection
 
@@ -51,6 +51,7 @@ class Platform(Protocol):
     @property
     def pubsub_project(self) -> str | None: ...
     def service_port(self, section: ReleaseSection) -> int: ...
+    def invoker_url(self, section: ReleaseSection) -> str | None: ...
 
 
 def environment(platform: Platform, key: SecretStr) -> EnvironmentSettings:
@@ -90,6 +91,7 @@ def operator(platform: Platform, key: SecretStr) -> OperatorSettings:
 
 def release(platform: Platform, section: ReleaseSection, key: SecretStr) -> Variables:
     """The release layer, given the master key."""
+    invoker_url = platform.invoker_url(section)
     service = ServiceSettings(
         **environment(platform, key).model_dump(),
         release=section.release,
@@ -102,6 +104,8 @@ def release(platform: Platform, section: ReleaseSection, key: SecretStr) -> Vari
         service_port=platform.service_port(section),
         state=section.state,
         jobs=section.jobs,
+        invoker_url=invoker_url,
+        invoker_token=derive_shared(key, "invoker") if invoker_url else None,
         models={name: ModelPin.from_document(pin) for name, pin in section.models.items()},
         parameters=section.parameters,
     )

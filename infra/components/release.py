@@ -11,6 +11,7 @@ from infra.settings import Settings
 from mlops_sdk.platform.program import Program
 from mlops_sdk.provider import programs
 from mlops_sdk.provider.resources import EnvFile, Flow, Process, ReleaseState
+from mlops_sdk.release.binding import invoker_port
 from mlops_sdk.stack.config import ReleaseSection
 
 
@@ -87,6 +88,14 @@ def _programs(settings: Settings, section: ReleaseSection) -> Iterator[Program]:
             python=python,
             checkout=checkout,
             jobs=section.jobs,
+            env_files=env_files,
+        )
+        yield programs.invoker(
+            name=naming.invoker_name(section),
+            python=python,
+            checkout=checkout,
+            jobs=section.jobs,
+            port=invoker_port(section.service_port),
             env_files=env_files,
         )
 

@@ -12,6 +12,8 @@ from typing import Any
 import psycopg
 from pydantic import SecretStr
 
+from mlops_sdk.errors import UnreachableError
+
 MAX_AGE_S = 1.0
 _POINTER = "SELECT digest FROM mlops.pointer_view WHERE environment = %s"
 _log = logging.getLogger(__name__)
@@ -22,6 +24,23 @@ Gate = Callable[[], bool]
 def always() -> bool:
     """The gate of a consumer that belongs to no release."""
     return True
+
+
+def is_live(conninfo: SecretStr, *, environment: str, digest: str) -> bool:
+    """Whether the pointer names the release at this moment, by a connection of its own; for any thread.
+
+    Raises UnreachableError: to who is refused for good, "not live" and "cannot be known now" are not the same.
+    """
+    try:
+        with psycopg.connect(
+            conninfo.get_secret_value(), autocommit=True, prepare_threshold=None, connect_timeout=3
+        ) as conn:
+            row = conn.execute(_POINTER, [environment]).fetchone()
+    except psycopg.OperationalError as error:
+        raise UnreachableError(
+            f"the pointer cannot be read: {type(error).__name__}", where="Postgres"
+        ) from error
+    return bool(row and row[0] == digest)
 
 
 class PointerGate:

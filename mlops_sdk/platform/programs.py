@@ -33,6 +33,16 @@ def jobs_name(digest: str) -> str:
     return f"jobs-{short(digest)}"
 
 
+def invoker_name(digest: str) -> str:
+    """Name of the program of the invoker of the release with that digest."""
+    return f"invoker-{short(digest)}"
+
+
+def names_of_release(digest: str) -> tuple[str, ...]:
+    """Names of all programs that the release with that digest can have."""
+    return service_name(digest), jobs_name(digest), invoker_name(digest)
+
+
 @dataclass(frozen=True)
 class Place:
     """Where programs run: the platform's own code, the environment's folder, the Python with its packages."""
@@ -196,4 +206,23 @@ def job_consumer(
         env_files=env_files,
         environment={"PYTHONPATH": str(checkout), "PYTHONUNBUFFERED": "1"},
         stop_timeout_s=stop_timeout_s,
+    )
+
+
+def invoker(
+    *, name: str, python: Path, checkout: Path, jobs: str, port: int, env_files: tuple[Path, ...]
+) -> Program:
+    """What takes requests for the jobs of a release over HTTP; the rest as in `job_consumer`.
+
+    A process of its own and not a thread of the consumer's (some 75 MB more, only where a release has jobs): the
+    consumer ends after the job in hand, which can take an hour, and is killed with jobs that go wrong. Who asks
+    is answered all the while. Its token comes in the files, never as an argument.
+    """
+    return Program(
+        name=name,
+        command=(str(python), "-P", "-m", "mlops_sdk.workload.invoke", jobs, "--port", str(port)),
+        directory=checkout,
+        env_files=env_files,
+        environment={"PYTHONPATH": str(checkout), "PYTHONUNBUFFERED": "1"},
+        readiness=Readiness.http(port, "/healthcheck"),
     )

@@ -5,6 +5,8 @@ from mlops_sdk.platform.postgres import SUPERUSER
 from mlops_sdk.platform.programs import (
     Place,
     agent,
+    invoker,
+    invoker_name,
     job_consumer,
     jobs_name,
     mlflow,
@@ -21,6 +23,8 @@ __all__ = [
     "SUPERUSER",
     "Place",
     "agent",
+    "invoker",
+    "invoker_name",
     "job_consumer",
     "jobs_name",
     "mlflow",

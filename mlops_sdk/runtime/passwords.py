@@ -24,7 +24,7 @@ def derive(master_key: SecretStr, role: str) -> SecretStr:
 def derive_shared(master_key: SecretStr, purpose: str) -> SecretStr:
     """What the environment shares with who sends to it, such as a webhook's secret: as `derive`, by its purpose.
 
-    A `purpose` is `mlflow-webhook` or `ci-events`. Raises ValueError as `derive`.
+    A `purpose` is `mlflow-webhook`, `ci-events` or `invoker`. Raises ValueError as `derive`.
     """
     return _derived(master_key, f"shared:{purpose}")
 

@@ -168,6 +168,7 @@ class ServiceSettings(_RoleSettings):
     """What a release's service gets: the environment, then its release layer."""
 
     pg_schema: str
+    invoker_url: str | None = None
     invoker_token: SecretStr | None = None
     service: str | None = None
     jobs: str | None = None

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field, JsonValue
 
 from mlops_sdk.errors import InputError
-from mlops_sdk.release.binding import Binding
+from mlops_sdk.release.binding import Binding, ports
 from mlops_sdk.release.digest import digest_of, short
 from mlops_sdk.release.flows import FlowSpec
 from mlops_sdk.release.lock import Lock
@@ -165,8 +165,8 @@ def has_given_postgres(document: Mapping[str, Any]) -> bool:
 
 def taken_ports(document: Mapping[str, Any]) -> set[int]:
     """The ports of 127.0.0.1 that belong to the environment of this config, whether anybody listens or not."""
-    ports = [port for port in plain(_value(document, "ports") or {}).values() if isinstance(port, int)]
-    return {*ports, *(section.service_port for section in releases_of(document))}
+    servers = [port for port in plain(_value(document, "ports") or {}).values() if isinstance(port, int)]
+    return {*servers, *(port for section in releases_of(document) for port in ports(section.service_port))}
 
 
 def ports_of(document: Mapping[str, Any]) -> dict[str, int]:

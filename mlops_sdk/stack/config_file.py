@@ -181,8 +181,10 @@ def _is_secure(value: Any) -> bool:
     return isinstance(value, dict) and set(value) == {"secure"}
 
 
-def lasting_ports(count: int, taken: set[int]) -> list[int]:
+def lasting_ports(count: int, taken: set[int], *, in_a_row: int = 1) -> list[int]:
     """Different ports of 127.0.0.1 that nobody listens on now, and none of `taken`, to be given to servers for good.
+
+    Of each, the `in_a_row` - 1 ports after it are free too, and go with it.
 
     Below the range of outgoing connections, and of whoever leaves the choice to the system: one of those could
     sit on a port of ours while its server is down, or before it is up.
@@ -192,13 +194,20 @@ def lasting_ports(count: int, taken: set[int]) -> list[int]:
         for port in secrets.SystemRandom().sample(range(20_000, 32_000), 2_000):
             if len(found) == count:
                 break
-            if port in taken:
-                continue
-            listener = stack.enter_context(socket.socket())
-            with suppress(OSError):
-                listener.bind(("127.0.0.1", port))
+            row = range(port, port + in_a_row)
+            if taken.isdisjoint(row) and all(_bound(stack, one) for one in row):
                 found.append(port)
     return found
+
+
+def _bound(stack: ExitStack, port: int) -> bool:
+    """Whether nobody listens on the port; then it is held until `stack` ends, and is none of who asks next."""
+    listener = stack.enter_context(socket.socket())
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
 
 
 def _replace(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
-from mlops_sdk.errors import AuthError, InputError, MlopsError, NotFoundError, UnreachableError
+from mlops_sdk.errors import AuthError, InputError, MlopsError, NotFoundError, PolicyError, UnreachableError
 from mlops_sdk.messaging.envelope import Envelope
 from mlops_sdk.messaging.messenger import Messenger
 from mlops_sdk.workload.jobs import KIND, Job, run_id
@@ -15,7 +15,7 @@ from mlops_sdk.workload.runs import Runs
 
 TIMEOUT_S = 10.0
 _NOBODY = UUID(int=0)
-_ERRORS: dict[int, type[MlopsError]] = {401: AuthError, 404: NotFoundError, 422: InputError}
+_ERRORS: dict[int, type[MlopsError]] = {401: AuthError, 404: NotFoundError, 409: PolicyError, 422: InputError}
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class InvokerAsk:
         self._call("GET", "healthcheck")
 
     def request(self, job: Job, day: date) -> Asked:
-        """See Ask. Raises AuthError, NotFoundError or InputError as the invoker says."""
+        """See Ask. Raises AuthError, NotFoundError, PolicyError or InputError as the invoker says."""
         answer = self._call("POST", "invoke", job=job.name, run_date=day.isoformat())
         return Asked(UUID(answer["run"]), bool(answer["queued"]))
 

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from mlops_sdk.errors import InputError, MlopsError
 from mlops_sdk.messaging.messenger import Messenger
 from mlops_sdk.messaging.open import open_transport
+from mlops_sdk.messaging.pointer import is_live
 from mlops_sdk.runtime.settings import ServiceSettings
 from mlops_sdk.workload.consume import load_jobs
 from mlops_sdk.workload.invoker import create_invoker
@@ -35,6 +36,7 @@ def serve(settings: ServiceSettings, jobs: Jobs, *, host: str, port: int) -> Non
         runs=Runs(conninfo, settings.release_digest),
         messenger=Messenger(transport, release=settings.release),
         token=settings.invoker_token or SecretStr(""),
+        is_live=lambda: is_live(conninfo, environment=settings.environment, digest=settings.release_digest),
     )
     uvicorn.run(application, host=host, port=port, access_log=False, server_header=False)
 

@@ -1,6 +1,7 @@
 """The invoker: asks for runs of jobs over HTTP, and says how they go. It must not run a job itself.
 
-GET|POST /invoke?run_date=YYYY-MM-DD[&job=NAME]   202 {"run": ID, ...}; needs the bearer token
+GET|POST /invoke?run_date=YYYY-MM-DD[&job=NAME]   202 {"run": ID, ...}; needs the bearer token; 409 while the
+                                                  release is not live: its consumer takes no message then either
 GET /runs/{id}, GET /runs/{id}/log                 needs the bearer token
 GET /healthcheck                                   200 when the table of runs can be read, else 503
 """
@@ -17,7 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import SecretStr
 
-from mlops_sdk.errors import AuthError, InputError, MlopsError, NotFoundError, UnreachableError
+from mlops_sdk.errors import AuthError, InputError, MlopsError, NotFoundError, PolicyError, UnreachableError
 from mlops_sdk.messaging.messenger import Messenger
 from mlops_sdk.workload.ask import MessengerAsk
 from mlops_sdk.workload.days import today_utc
@@ -27,6 +28,7 @@ from mlops_sdk.workload.runs import Runs
 _STATUS: tuple[tuple[type[MlopsError], int], ...] = (
     (AuthError, 401),
     (NotFoundError, 404),
+    (PolicyError, 409),
     (InputError, 422),
     (UnreachableError, 503),
 )
@@ -41,9 +43,13 @@ def create_invoker(
     runs: Runs,
     messenger: Messenger,
     token: SecretStr,
+    is_live: Callable[[], bool],
     today: Callable[[], date] = today_utc,
 ) -> FastAPI:
-    """The application. Raises InputError for an empty token: nobody may invoke by showing nothing."""
+    """The application; `is_live` says whether the release is, from any thread.
+
+    Raises InputError for an empty token: nobody may invoke by showing nothing.
+    """
     if not token.get_secret_value():
         raise InputError("the invoker has no token", where="MLOPS_INVOKER_TOKEN")
 
@@ -72,6 +78,11 @@ def create_invoker(
     @api.api_route("/invoke", methods=["GET", "POST"], status_code=202, dependencies=[Depends(check)])
     def invoke(run_date: str | None = None, job: str | None = None) -> dict[str, Any]:
         wanted, day = jobs.job(job), checked_date(run_date, today())
+        if not is_live():
+            raise PolicyError(
+                "this release is not live: its jobs would write nothing",
+                remedy="ask the invoker of the live release",
+            )
         asked = ask.request(wanted, day)
         _log.info(
             "run %s of %s for %s: %s",

@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 
-from pydantic import SecretStr
-
 from mlops_sdk.errors import InputError, MlopsError, PolicyError
 from mlops_sdk.messaging.messenger import Messenger
 from mlops_sdk.messaging.open import open_transport
@@ -101,12 +99,13 @@ def orchestrator(
     settings: ServiceSettings,
     *,
     report: Callable[[str], None],
-    invoker_url: str | None = None,
+    invoker: bool | str = False,
     patience_s: float = PATIENCE_S,
 ) -> Iterator[Orchestrator]:
-    """The orchestrator of the release that `settings` name; it asks by messages, or by the invoker at `invoker_url`.
+    """The orchestrator of the release that `settings` name; it asks by messages, or by an invoker.
 
-    Raises InputError for a release without jobs, or an invoker whose token is not among the variables.
+    `invoker` True: the release's own, which `deploy` started; an address: the one there. Raises InputError for a
+    release without jobs, or an invoker whose address or token is not among the variables.
     """
     if settings.jobs is None:
         raise InputError(
@@ -121,8 +120,8 @@ def orchestrator(
         yield Orchestrator(
             settings=settings,
             jobs=load_jobs(settings.jobs),
-            ask=_invoker(invoker_url, settings.invoker_token)
-            if invoker_url
+            ask=_invoker(settings, invoker)
+            if invoker
             else MessengerAsk(
                 settings.app,
                 settings.environment,
@@ -139,10 +138,17 @@ def orchestrator(
         transport.close()
 
 
-def _invoker(url: str, token: SecretStr | None) -> InvokerAsk:
-    if token is None:
+def _invoker(settings: ServiceSettings, invoker: bool | str) -> InvokerAsk:
+    url = invoker if isinstance(invoker, str) else settings.invoker_url
+    if not url:
+        raise InputError(
+            f"{settings.release} has no invoker of its own here",
+            where="MLOPS_INVOKER_URL",
+            remedy="`mlops up ENV` of kind local gives it one; elsewhere say the invoker's address",
+        )
+    if settings.invoker_token is None:
         raise InputError("the invoker's token is missing", where="MLOPS_INVOKER_TOKEN")
-    return InvokerAsk(url, token)
+    return InvokerAsk(url, settings.invoker_token)
 
 
 def _require(days: list[date], at_once: int) -> None:

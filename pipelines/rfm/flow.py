@@ -29,24 +29,27 @@ def daily(days: int = 3) -> int:
     """Have the last `days` days done and confirmed; those that are done already are not done again."""
     from mlops_sdk.workload.days import last_days
 
-    return _ask(last_days(days), at_once=1, invoker=None)
+    return _ask(last_days(days), at_once=1, invoker=False)
 
 
 @flow(name="rfm-backfill")
-def backfill(first: date, last: date, at_once: int = 4, invoker: str | None = None) -> int:
-    """Have every day from `first` to `last` done and confirmed; by messages, or by the invoker at this address."""
+def backfill(first: date, last: date, at_once: int = 4, invoker: bool | str = False) -> int:
+    """Have every day from `first` to `last` done and confirmed.
+
+    By messages; with `invoker` by the release's own invoker, or by the one at this address.
+    """
     from mlops_sdk.workload.days import days_between
 
     return _ask(days_between(first, last), at_once=at_once, invoker=invoker)
 
 
-def _ask(days: Sequence[date], *, at_once: int, invoker: str | None) -> int:
+def _ask(days: Sequence[date], *, at_once: int, invoker: bool | str) -> int:
     from mlops_sdk.workload.flow_run import say_release
     from mlops_sdk.workload.orchestrator import orchestrator
 
     settings = ServiceSettings.parse()
     say_release(settings)
-    with orchestrator(settings, report=get_run_logger().info, invoker_url=invoker) as orchestra:
+    with orchestrator(settings, report=get_run_logger().info, invoker=invoker) as orchestra:
         return len(orchestra.run("rfm", days, at_once=at_once))
 
 

@@ -17,7 +17,7 @@ from infra.settings import Ports, Settings, read_settings
 from mlops_sdk.errors import InputError
 from mlops_sdk.release.flows import FlowSpec
 from mlops_sdk.release.project import Project
-from mlops_sdk.runtime.passwords import derive
+from mlops_sdk.runtime.passwords import derive, derive_shared
 from tests.support.declared import Declared, declare
 from tests.support.environment import MASTER_KEY
 from tests.support.sections import a_section
@@ -118,6 +118,28 @@ def test_the_jobs_of_a_release_have_a_consumer_in_its_own_code_with_both_layers(
         assert consumer[same] == service[same]
     assert consumer["command"][0] == service["command"][0]
     assert made.resources["release-1aaaaaaaaaaa-env"]["values"]["MLOPS_JOBS"] == "pipelines.rfm.jobs:JOBS"
+
+
+def test_the_jobs_of_a_release_have_an_invoker_whose_address_and_token_are_its_variables() -> None:
+    made = declared(1, 2, live=1, change=with_jobs)
+    invoker, consumer = made.resources["invoker-1aaaaaaaaaaa"], made.resources["jobs-1aaaaaaaaaaa"]
+    values = [made.resources[f"release-{n}aaaaaaaaaaa-env"]["values"] for n in (1, 2)]
+    assert invoker["command"][1:] == [
+        *("-P", "-m", "mlops_sdk.workload.invoke", "pipelines.rfm.jobs:JOBS"),
+        *("--port", "22002"),
+    ]
+    assert values[0]["MLOPS_INVOKER_URL"] == "http://127.0.0.1:22002"
+    assert invoker["readiness"] == {"kind": "http", "port": 22002, "path": "/healthcheck", "status": 200}
+    for same in ("envFiles", "directory", "environment", "triggers"):
+        assert invoker[same] == consumer[same]
+    token = derive_shared(MASTER_KEY, "invoker").get_secret_value()
+    assert [one["MLOPS_INVOKER_TOKEN"] for one in values] == [token, token]
+    assert token not in json.dumps({name: one for name, one in made.resources.items() if "env" not in name})
+    without = declared(1, live=1)
+    assert not [name for name in without.resources if name.startswith("invoker-")]
+    assert not {"MLOPS_INVOKER_URL", "MLOPS_INVOKER_TOKEN"} & set(
+        without.resources["release-1aaaaaaaaaaa-env"]["values"]
+    )
 
 
 def test_a_flow_of_a_release_is_a_deployment_with_its_checkout_its_layer_and_the_environments_pool() -> None:

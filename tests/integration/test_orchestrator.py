@@ -38,9 +38,10 @@ def test_a_backfill_of_60_dates_with_3_kills_converges_to_the_same_tables_as_one
     release: JobRelease, postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     (port,) = free_ports(1)
-    address = f"http://127.0.0.1:{port}"
+    settings = release.settings.model_copy(update={"invoker_url": f"http://127.0.0.1:{port}"})
+    release = replace(release, settings=settings)
     invoker_command = ("mlops_sdk.workload.invoke", "tests.support.dated_jobs:JOBS", "--port", str(port))
-    backfill_command = ("tests.support.dated_backfill", FIRST.isoformat(), LAST.isoformat(), address)
+    backfill_command = ("tests.support.dated_backfill", FIRST.isoformat(), LAST.isoformat(), "own")
     parts: dict[str, Callable[[], subprocess.Popen[str]]] = {
         "consumer": release.start_consumer,
         "invoker": lambda: release.start(*invoker_command),
@@ -117,6 +118,18 @@ def test_a_wrong_request_asks_for_nothing(release: JobRelease) -> None:
         pytest.raises(InputError, match="has no jobs"),
         orchestrator(release.settings.model_copy(update={"jobs": None}), report=print),
     ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("lacks", "what"),
+    [({}, "has no invoker of its own here"), ({"invoker_url": "http://x", "invoker_token": None}, "token")],
+)
+def test_who_asks_by_an_invoker_that_the_variables_do_not_have_is_told_which(
+    release: JobRelease, lacks: dict[str, Any], what: str
+) -> None:
+    settings = release.settings.model_copy(update=lacks)
+    with pytest.raises(InputError, match=what), orchestrator(settings, report=print, invoker=True):
         pass
 
 

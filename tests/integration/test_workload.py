@@ -22,6 +22,7 @@ from pydantic import SecretStr
 
 from mlops_sdk.errors import InputError
 from mlops_sdk.messaging import Consumer, Messenger, RetryPolicy, postgres_queue
+from mlops_sdk.messaging.pointer import is_live
 from mlops_sdk.messaging.postgres import PostgresTransport
 from mlops_sdk.state import Forked, State
 from mlops_sdk.state.marks import marks_of
@@ -74,6 +75,12 @@ class Workload:
         return [row["line"] for row in self.client.get(f"/runs/{run}/log", headers=TOKEN).json()]
 
 
+def state() -> State:
+    table = sa.Table("scores", sa.MetaData(), sa.Column("customer", sa.Text, primary_key=True))
+    effects = Forked(table, policy="discard")
+    return State(effects, marks_of(effects))
+
+
 @pytest.fixture
 def workload(environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workload]:
     monkeypatch.chdir(ROOT)
@@ -81,9 +88,7 @@ def workload(environment: Environment, tmp_path: Path, monkeypatch: pytest.Monke
         conn.execute("SET ROLE sdk_owner")
         postgres_queue.create(conn, QUEUE, users=("sdk", "sdk_app"))
     releases = Releases(environment, tmp_path)
-    table = sa.Table("scores", sa.MetaData(), sa.Column("customer", sa.Text, primary_key=True))
-    effects = Forked(table, policy="discard")
-    lock = releases.lock("v0.0.1", State(effects, marks_of(effects)), service="a.b:s1")
+    lock = releases.lock("v0.0.1", state(), service="a.b:s1")
     releases.deploy("v0.0.1")
     conninfo = environment.conninfo(releases.bind("v0.0.1").role)
     transport = PostgresTransport(conninfo, QUEUE)
@@ -95,6 +100,7 @@ def workload(environment: Environment, tmp_path: Path, monkeypatch: pytest.Monke
         runs=runs,
         messenger=Messenger(transport, release="v0.0.1"),
         token=SecretStr("let me in"),
+        is_live=lambda: is_live(conninfo, environment="local", digest=lock.digest),
         today=lambda: TODAY,
     )
     yield Workload(releases, transport, runs, TestClient(invoker, raise_server_exceptions=False))
@@ -208,6 +214,30 @@ def test_runs_are_shown_to_who_has_the_token_and_only_if_they_are_there(workload
     assert workload.client.get("/healthcheck").json() == {"status": "ok"}
 
 
+def test_the_invoker_of_a_release_that_is_not_live_queues_nothing_until_it_is_live_again(
+    workload: Workload,
+) -> None:
+    run = workload.invoke("say")["run"]
+    workload.consume()
+    workload.releases.lock("v0.0.2", state(), service="a.b:s2")
+    workload.releases.deploy("v0.0.2")
+
+    answer = workload.client.post("/invoke", params={"run_date": "2026-02-27", "job": "say"}, headers=TOKEN)
+
+    assert (answer.status_code, answer.json()) == (
+        409,
+        {
+            "error": "this release is not live: its jobs would write nothing",
+            "remedy": "ask the invoker of the live release",
+        },
+    )
+    assert workload.transport.receive(1, wait_s=0, lease_s=1) == []
+    assert workload.run(run)["status"] == "done"
+    assert workload.client.get("/healthcheck").status_code == 200
+    workload.releases.make_live("v0.0.1")
+    assert workload.invoke("say", "2026-02-27")["queued"]
+
+
 def test_an_invoker_whose_database_is_away_says_so_and_not_where_it_is(workload: Workload) -> None:
     nowhere = SecretStr("host=127.0.0.1 port=1 user=secret_name dbname=x connect_timeout=1")
     invoker = create_invoker(
@@ -217,6 +247,7 @@ def test_an_invoker_whose_database_is_away_says_so_and_not_where_it_is(workload:
         runs=Runs(nowhere, "sha256:" + "0" * 64),
         messenger=Messenger(workload.transport),
         token=SecretStr("let me in"),
+        is_live=lambda: is_live(nowhere, environment="local", digest="sha256:" + "0" * 64),
         today=lambda: TODAY,
     )
     client = TestClient(invoker, raise_server_exceptions=False)
@@ -238,6 +269,7 @@ def test_an_invoker_without_a_token_does_not_start(workload: Workload) -> None:
             runs=workload.runs,
             messenger=Messenger(workload.transport),
             token=SecretStr(""),
+            is_live=lambda: True,
         )
     with pytest.raises(InputError, match="cannot be imported"):
         load_jobs("nowhere:JOBS")

@@ -1,6 +1,7 @@
 """A backfill of `tests.support.dated_jobs` as a process of its own, to be killed by a test.
 
-`python -m tests.support.dated_backfill FIRST LAST [INVOKER]` asks for every date as a flow does.
+`python -m tests.support.dated_backfill FIRST LAST [INVOKER]` asks for every date as a flow does; INVOKER is an address,
+or `own`: that of the release.
 """
 
 import os
@@ -16,11 +17,12 @@ from mlops_sdk.workload.orchestrator import orchestrator
 def main() -> int:
     """Ask for the dates that the command line names; answers the exit code."""
     days = days_between(date.fromisoformat(sys.argv[1]), date.fromisoformat(sys.argv[2]))
-    invoker = sys.argv[3] if len(sys.argv) > 3 else None
+    told = sys.argv[3] if len(sys.argv) > 3 else ""
+    invoker: bool | str = told == "own" or told
     settings = ServiceSettings.parse(os.environ)
     try:
         with orchestrator(
-            settings, report=lambda line: print(line, flush=True), invoker_url=invoker
+            settings, report=lambda line: print(line, flush=True), invoker=invoker
         ) as orchestra:
             outcomes = orchestra.run("sales", days, at_once=6, poll_s=0.1)
     except MlopsError as error:

@@ -274,7 +274,7 @@ def _create_tables(admin: SecretStr, releases: dict[str, ServiceSettings]) -> No
 
 def _build(connection: psycopg.Connection[Any], settings: ServiceSettings, spec: TableSpec) -> None:
     order = BuildOrder(table=spec.name, fingerprint="f", attempt=1, role="nobody", physical=spec.name)
-    values = settings.model_dump(exclude={"pg_schema", "service", "service_port", "invoker_token", "jobs"})
+    values = settings.model_dump(exclude={*ServiceSettings.model_fields} - {*BuildSettings.model_fields})
     assert spec.builder
     connection.execute(ddl.create_table("store", spec.name, spec))
     with BuildContext(BuildSettings(**values, build=order), spec) as context:

@@ -34,6 +34,21 @@ ALL = (
         port=5,
         env_files=(SECRETS,),
     ),
+    programs.job_consumer(
+        name="jobs-0123456789ab",
+        python=Path("/v/bin/python"),
+        checkout=Path("/c"),
+        jobs="a.b:JOBS",
+        env_files=(SECRETS,),
+    ),
+    programs.invoker(
+        name="invoker-0123456789ab",
+        python=Path("/v/bin/python"),
+        checkout=Path("/c"),
+        jobs="a.b:JOBS",
+        port=7,
+        env_files=(SECRETS,),
+    ),
 )
 
 

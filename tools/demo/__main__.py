@@ -1,8 +1,8 @@
 """`make demo`: from a manifest to a served recommendation and back, and to a confirmed date of a job, on this machine.
 
-With `--kill consumer` or `--kill worker` that process is killed in the middle of the job. Every step is a command that
-a person could type; its output is shown and kept in `.mlops/demo/transcript.txt`. What the demo claims at its end it
-has checked: a check that fails ends it with 1.
+With `--kill consumer`, `invoker` or `worker` that process is killed in the middle of the job. Every step is a command
+that a person could type; its output is shown and kept in `.mlops/demo/transcript.txt`. What the demo claims at its end
+it has checked: a check that fails ends it with 1.
 """
 
 import argparse

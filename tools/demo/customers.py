@@ -1,6 +1,7 @@
 """The demo's last part: a release with a job in SQL, one date of it by the orchestrator, and its numbers counted anew.
 
-What the job wrote is compared with the purchases of the data file, counted here in plain Python.
+The flow asks the release's invoker, the invoker queues a message, and the job consumer takes it. What the job wrote is
+compared with the purchases of the data file, counted here in plain Python.
 """
 
 import os
@@ -19,7 +20,7 @@ from pydantic import SecretStr
 
 from mlops_sdk import connect
 from mlops_sdk.ledger.store import Ledger
-from mlops_sdk.platform.programs import PREFECT_WORKER, jobs_name
+from mlops_sdk.platform.programs import PREFECT_WORKER, invoker_name, jobs_name
 from mlops_sdk.platform.supervisor import Supervisor
 from mlops_sdk.release.project import load_project
 from pipelines.rfm.source import read_purchases
@@ -27,7 +28,7 @@ from tools.demo.transcript import ROOT, Transcript
 
 MANIFEST, RELEASE = "tools/demo/v0.0.100.yaml", "v0.0.100"
 FIRST_DAY = date(1998, 3, 31)  # that a first demo asks for
-Victim = Literal["consumer", "worker"]
+Victim = Literal["consumer", "invoker", "worker"]
 _AT_WORK_S, _FLOW_S, _CUT_OFF_S = 120.0, 240, 90
 
 # By customer: days since the last purchase, days with purchases, sum of what was paid.
@@ -58,7 +59,7 @@ class Customers:
             self.day = row[0] + timedelta(days=1)
 
     def ask(self, kill: Victim | None) -> float:
-        """Have the flow ask for the date and confirm it; the seconds that it took.
+        """Have the flow ask the invoker for the date and confirm it; the seconds that it took.
 
         Prefect begins no flow again that died with its worker: it is asked for once more, as a person would do.
         """
@@ -101,28 +102,36 @@ class Customers:
         return self.wrong
 
     def _flow(self, timeout_s: int, *, may_fail: bool) -> int:
-        days = [f"{name}={self.day}" for name in ("first", "last")]
+        told = ("-p", f"first={self.day}", "-p", f"last={self.day}", "-p", "invoker=true")
         watch = ("--watch", "--watch-interval", "1", "--watch-timeout", str(timeout_s))
-        command = ("prefect", "deployment", "run", f"days/{RELEASE}", "-p", days[0], "-p", days[1], *watch)
+        command = ("prefect", "deployment", "run", f"days/{RELEASE}", *told, *watch)
         return self.out.run(*command, environ=self.settings, may_fail=may_fail)
 
     def _kill(self, victim: Victim) -> None:
-        """Kill the consumer or the worker with SIGKILL once the job is at work. Raises RuntimeError if it could not."""
+        """Kill the victim with SIGKILL once the job is at work. Raises RuntimeError if it could not."""
         deadline = time.monotonic() + _AT_WORK_S
         while "running" not in [status for status, _ in self._runs()]:
             if time.monotonic() > deadline:
                 raise RuntimeError("the job was never seen at work: nothing was killed")
             time.sleep(0.05)
-        name = PREFECT_WORKER if victim == "worker" else jobs_name(self._digest())
+        name = self._name(victim)
         pid = Supervisor(ROOT / ".mlops" / self.environment).statuses()[name].pid
         if pid is None:
             raise RuntimeError(f"{name} does not run: nothing was killed")
         os.kill(pid, signal.SIGKILL)
         self.out.say(f"  killed {name} (process {pid}) while the job was at work")
 
-    def _digest(self) -> str:
+    def _name(self, victim: Victim) -> str:
+        """The name of the victim's program: of the release's own, by its digest."""
         ledger = Ledger(SecretStr(self.settings["MLOPS_OPERATOR_URL"]), self.environment)
-        return next(binding.digest for binding in ledger.bindings() if binding.release == RELEASE)
+        digest = next(binding.digest for binding in ledger.bindings() if binding.release == RELEASE)
+        match victim:
+            case "consumer":
+                return jobs_name(digest)
+            case "invoker":
+                return invoker_name(digest)
+            case "worker":
+                return PREFECT_WORKER
 
     def _runs(self) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.settings["MLOPS_OPERATOR_URL"]) as conn:

@@ -16,7 +16,7 @@ from typing import Any, assert_never
 from mlops_sdk.errors import DeadlineError, MlopsError, PolicyError
 from mlops_sdk.ledger.entries import Kind
 from mlops_sdk.ledger.lease import Lease
-from mlops_sdk.release.binding import Binding
+from mlops_sdk.release.binding import PORTS, Binding
 from mlops_sdk.release.lock import Lock
 from mlops_sdk.rollout.apply.building import build_table
 from mlops_sdk.rollout.apply.evidence import keep_evidence
@@ -230,11 +230,14 @@ def _bind(run: Run) -> None:
 
 
 def _service_port(session: Session) -> int:
-    """A port that no server of this environment, or now of another, has, and no release of this one was given."""
-    taken = {binding.service_port for binding in session.ledger.bindings(retired=True)}
+    """A port that no server of this environment, or now of another, has, and no release of this one was given.
+
+    So are those after it that go with it: `release.binding.PORTS` of them in all.
+    """
+    taken = {port for binding in session.ledger.bindings(retired=True) for port in binding.ports}
     taken |= session.stack.config.ports_of_others()
     taken |= set(config.ports_of(session.stack.config.read()).values())  # of those that are down too
-    return lasting_ports(1, taken)[0]
+    return lasting_ports(1, taken, in_a_row=PORTS)[0]
 
 
 def _reuse(run: Run, table: str) -> None:

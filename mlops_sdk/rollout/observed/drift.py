@@ -13,7 +13,7 @@ from mlops_sdk.traffic.port import Routes
 
 Part = Literal["stack config", "router", "services", "processes", "flow runs"]
 _SERVICE = "service-"  # names of supervised programs: the release's digest follows
-_OF_A_RELEASE = {_SERVICE: "service", "jobs-": "job consumer"}
+_OF_A_RELEASE = {_SERVICE: "service", "jobs-": "job consumer", "invoker-": "invoker"}
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,12 @@ def test_nothing_differs_where_all_is_as_intended() -> None:
         ),
         ({"processes": {"postgres": False}}, "processes", "process postgres does not run", "mlops up prd"),
         (
+            {"processes": {"invoker-cccccccccccc": True}},
+            "processes",
+            "the invoker of a release runs that the ledger does not keep",
+            "mlops up prd",
+        ),
+        (
             {"processes": {"service-cccccccccccc": True}},
             "processes",
             "the ledger does not keep",

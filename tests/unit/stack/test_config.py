@@ -152,7 +152,7 @@ def test_environments_of_one_folder_never_get_the_same_port(tmp_path: Path) -> N
     file = ConfigFile(tmp_path, "prd")
     assert file.ports_of_others() == taken
     assert 20_001 in taken
-    assert len(taken) == 2
+    assert len(taken) == 3  # a release has one for its service and one for its invoker
     full = {"config": {"mlops-sdk:ports": {str(n): n for n in range(20_000, 32_000, 2)}}}
     ConfigFile(tmp_path, "full").write(full)
     file.example.write_text("config:\n  mlops-sdk:kind: local\n")
@@ -206,3 +206,12 @@ def test_ports_that_are_given_for_good_are_none_that_the_system_gives_to_whoever
     assert len(set(first)) == 20
     assert all(20_000 <= port < 32_000 for port in first)
     assert not set(lasting_ports(20, set(first))) & set(first)
+
+
+def test_ports_in_a_row_are_all_free_and_nobody_elses() -> None:
+    odd = set(range(20_001, 32_000, 2))
+    assert lasting_ports(1, odd, in_a_row=2) == []
+    found = lasting_ports(5, {port for port in odd if port < 26_000}, in_a_row=2)
+    assert len(found) == 5
+    assert min(found) >= 26_000
+    assert len({*found, *(port + 1 for port in found)}) == 10

@@ -85,7 +85,10 @@ class Monitor:
             while True:
                 await asyncio.sleep(self._every_s)
                 if self._is_the_one():
-                    await self.look()
+                    try:
+                        await self.look()
+                    except Exception:  # noqa: BLE001 - a fault of one look must not end all that come
+                        _log.exception("drift was not looked for")
         finally:
             if self._lock:
                 self._lock.close()

@@ -5,6 +5,7 @@ largest is shown. It must not know which metrics there are.
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 WRITE_EVERY_S = 1.0
+_log = logging.getLogger(__name__)
 
 
 def _folder(shared: Path) -> Path:
@@ -28,7 +30,10 @@ async def write_regularly(shared: Path, registry: CollectorRegistry) -> None:
     try:
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
-            _write(note, registry)
+            try:
+                _write(note, registry)
+            except OSError as error:  # a full disk: the numbers are of use to others again when there is room
+                _log.warning("the worker's metrics were not written: %s", error)
     finally:
         _write(note, registry)
 

@@ -1,6 +1,8 @@
 """Drift: what columns are compared by, when one has drifted, and what the window remembers. Pure."""
 
+import asyncio
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from prometheus_client import CollectorRegistry
 from scipy import stats
 
 from mlops_sdk.release.drift import stability_index
 from mlops_sdk.serving.drift.decision import Rules, columns_of, judge
+from mlops_sdk.serving.drift.metrics import DriftMetrics
+from mlops_sdk.serving.drift.monitor import Monitor, Told
 from mlops_sdk.serving.drift.statistics import chi_squared, compare, holm, kind_of, kolmogorov_smirnov
 from mlops_sdk.serving.drift.window import SPANS, Reservoir, Window
 
@@ -205,3 +210,33 @@ def test_versions_have_windows_of_their_own() -> None:
     assert window.rows(("iris", 2), 1000) == np.array([[2.0]])
     window.forget(("iris", 2))
     assert window.rows(("iris", 2), 1000) is None
+
+
+def test_a_look_that_fails_is_not_the_last_one(tmp_path: Path) -> None:
+    looks: list[str] = []
+
+    def served() -> dict[tuple[str, int], list[str]]:
+        looks.append("look")
+        raise ValueError("a fault of this one")
+
+    nobody: Any = None
+    monitor = Monitor(
+        Window(length_s=60, capacity=10),
+        served,
+        runs=nobody,
+        samples=nobody,
+        metrics=DriftMetrics(CollectorRegistry()),
+        told=Told(),
+        lock=tmp_path / "lock",
+        rules=Rules(),
+        every_s=0.0,
+    )
+
+    async def look_three_times() -> None:
+        running = asyncio.create_task(monitor.run())
+        while len(looks) < 3:
+            assert not running.done()
+            await asyncio.sleep(0)
+        running.cancel()
+
+    asyncio.run(asyncio.wait_for(look_three_times(), 30))

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from mlops_sdk.serving.loading.preparing import Prepared
+from mlops_sdk.serving.server import worker_metrics
 from mlops_sdk.serving.server.agreement import Agreement
 from mlops_sdk.serving.server.worker import LongLived
 from mlops_sdk.serving.server.worker_metrics import summed
@@ -100,6 +102,31 @@ def test_a_worker_writes_its_metrics_down_only_where_others_add_them_up(
             assert 'mlops_model_requests_total{code="200"' in client.get("/metrics").text
         notes = list((folder / "shared" / "metrics").iterdir())
         assert len(notes) == workers - 1  # the two are one process here
+
+
+def test_metrics_that_could_not_be_written_are_written_when_there_is_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_metrics, "WRITE_EVERY_S", 0.0)
+    registry, note = CollectorRegistry(), tmp_path / "metrics" / str(os.getpid())
+    counted = Counter("counted", "Something.", registry=registry)
+
+    async def fill_up_and_make_room() -> None:
+        writing = asyncio.create_task(worker_metrics.write_regularly(tmp_path, registry))
+        while not note.exists():
+            await asyncio.sleep(0)
+        in_the_way = note.with_suffix(".new")  # where it writes first: now it cannot
+        in_the_way.mkdir()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        counted.inc()
+        in_the_way.rmdir()
+        while b"counted_total 1.0" not in note.read_bytes():
+            assert not writing.done()
+            await asyncio.sleep(0)
+        writing.cancel()
+
+    asyncio.run(asyncio.wait_for(fill_up_and_make_room(), 30))
 
 
 def test_what_a_worker_began_with_is_no_longer_looked_through_for_garbage(served: Served) -> None:

@@ -8,12 +8,13 @@ import sys
 from functools import partial
 from typing import Any
 
-from tools.bench.pipelines import messages, rfm
+from tools.bench.pipelines import flows, messages, rfm
 from tools.bench.running import Results, command_line
 from tools.bench.state.server import server
 
 BENCHES: dict[str, Any] = {
     "messages": (messages.measure, messages.FULL, messages.QUICK),
+    "flows": (flows.measure, flows.FULL, flows.QUICK),
     "rfm": (rfm.measure, rfm.FULL, rfm.QUICK),
 }
 

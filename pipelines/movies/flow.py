@@ -1,4 +1,7 @@
-"""The two flows: thin. What they do is in modes.py, their facts are in the environment's variables and nowhere else.
+"""The flows: thin. What training does is in modes.py, what a date's job does in jobs.py.
+
+Their facts are in the environment's variables, those of `daily` and `backfill` also in the release whose job they ask
+for, and nowhere else.
 
 .venv/bin/python -m pipelines.movies.flow automated
 .venv/bin/python -m pipelines.movies.flow experiment --trials 20
@@ -6,6 +9,8 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +18,7 @@ from prefect import flow, get_run_logger
 
 from mlops_sdk.errors import MlopsError
 from mlops_sdk.platform.git import commit_of
-from mlops_sdk.runtime.settings import EnvironmentSettings
+from mlops_sdk.runtime.settings import EnvironmentSettings, ServiceSettings
 
 if TYPE_CHECKING:
     from pipelines.movies.modes import Where
@@ -40,6 +45,32 @@ def experiment(trials: int = 10, seed: int = 1) -> dict[str, float]:
     best = modes.experiment(_where(), trials, seed, log.info)[0]
     log.info("the best of %d: RMSE %.3f; put it into configuration.yaml", trials, best.evaluation.rmse)
     return best.configuration.model_dump()
+
+
+@flow(name="movies-daily")
+def daily(days: int = 1) -> int:
+    """Have the films rated for the last `days` days and that confirmed; those that are done are not done again."""
+    from mlops_sdk.workload.days import last_days
+
+    return _ask(last_days(days), at_once=1)
+
+
+@flow(name="movies-backfill")
+def backfill(first: date, last: date, at_once: int = 4) -> int:
+    """Have every day from `first` to `last` done and confirmed, so many under way at once."""
+    from mlops_sdk.workload.days import days_between
+
+    return _ask(days_between(first, last), at_once=at_once)
+
+
+def _ask(days: Sequence[date], *, at_once: int) -> int:
+    from mlops_sdk.workload.flow_run import say_release
+    from mlops_sdk.workload.orchestrator import orchestrator
+
+    settings = ServiceSettings.parse()
+    say_release(settings)
+    with orchestrator(settings, report=get_run_logger().info) as orchestra:
+        return len(orchestra.run("ratings", days, at_once=at_once))
 
 
 def _where() -> "Where":

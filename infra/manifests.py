@@ -137,19 +137,18 @@ def metadata(
     section: ReleaseSection | None = None,
     *,
     annotations: Mapping[str, pulumi.Input[str]] | None = None,
-    takes_over: bool = True,
 ) -> Object:
     """Metadata of an object in the namespace. Every name is given: none is made up by Pulumi.
 
-    `takes_over`: a declared field that somebody changed by hand is ours again with the next update, which a conflict
-    would stop otherwise. Not for an object that another part of the product writes too.
+    A declared field that somebody changed by hand is ours again with the next update, which a conflict would stop
+    otherwise. What another part of the product writes is therefore not declared.
     """
-    noted = {**({"pulumi.com/patchForce": "true"} if takes_over else {}), **(annotations or {})}
+    noted = {"pulumi.com/patchForce": "true", **(annotations or {})}
     return {
         "name": name,
         "namespace": settings.namespace,
         "labels": labels(settings, component or name, section),
-        **({"annotations": noted} if noted else {}),
+        "annotations": noted,
     }
 
 

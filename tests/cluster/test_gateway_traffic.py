@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,6 +15,9 @@ from mlops_sdk.release.buckets import bucket, bucket_headers
 from mlops_sdk.traffic.gateway import GatewayTraffic
 from tests.support.clients import clients
 from tests.support.cluster import RealCluster, deployment, gateway, route, service, until
+from tests.support.cluster_program import ClusterProgram
+from tools.clone import ROOT
+from tools.cluster.node import GATEWAY_CLASS, GATEWAY_PORT
 
 _ANSWER = """
 import http.server, os
@@ -29,11 +33,26 @@ class Answer(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("", 8000), Answer).serve_forever()
 """
 _PORTS = {7001: "service-a", 7002: "service-b"}
+_GATEWAY = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import pulumi
+import pulumi_kubernetes
+from infra.components.cluster.gateway import Gateway, GatewayArgs
+from tests.support.cluster_stacks import settings
+
+config = pulumi.Config()
+cluster = pulumi_kubernetes.Provider("cluster", namespace=config.require("namespace"), context="test-node")
+names = {{"namespace": config.require("namespace"), "host": config.require("host")}}
+found = settings("stg", gatewayClass={GATEWAY_CLASS!r}, gatewayPort={GATEWAY_PORT}, **names)
+Gateway("gateway", GatewayArgs(found), pulumi.ResourceOptions(providers=[cluster]))
+"""
+"""The program's own component, alone."""
 
 
 @pytest.fixture
-def traffic(real_cluster: RealCluster, namespace: ApiServer) -> GatewayTraffic:
-    """Two services that answer with their names, behind the Gateway, and nothing live."""
+def services(namespace: ApiServer) -> Callable[[], None]:
+    """Two services that answer with their names; a wait until they do."""
     for name in _PORTS.values():
         probe = {"httpGet": {"path": "/", "port": 8000}, "periodSeconds": 1}
         made = deployment(
@@ -41,10 +60,20 @@ def traffic(real_cluster: RealCluster, namespace: ApiServer) -> GatewayTraffic:
         )
         namespace.apply("deployments", made)
         namespace.apply("services", service(name))
+
+    def wait() -> None:
+        for name in _PORTS.values():
+            until(lambda name=name: _is_available(namespace, name), f"deployment {name}")
+
+    return wait
+
+
+@pytest.fixture
+def traffic(real_cluster: RealCluster, namespace: ApiServer, services: Callable[[], None]) -> GatewayTraffic:
+    """Both services behind the Gateway, and nothing live."""
     namespace.apply("gateways", gateway(real_cluster))
     namespace.apply("httproutes", route(_host(namespace)))
-    for name in _PORTS.values():
-        until(lambda name=name: _is_available(namespace, name), f"deployment {name}")
+    services()
     return GatewayTraffic(namespace, lambda: _PORTS)
 
 
@@ -88,6 +117,35 @@ def test_a_shift_a_handover_and_a_way_back_fail_no_request(
     assert set(seen) == set(_PORTS.values()), seen
     assert sum(seen.values()) > 100
     assert traffic.read().leads_only_to(7001)
+
+
+def test_the_program_changes_its_own_fields_of_the_route_and_never_where_requests_go(
+    real_cluster: RealCluster, namespace: ApiServer, services: Callable[[], None], tmp_path: Path
+) -> None:
+    values = {"namespace": namespace.namespace, "host": _host(namespace)}
+    program = ClusterProgram(tmp_path, real_cluster.kubeconfig, values).write(_GATEWAY)
+    program.up()
+    ask = _asker(real_cluster, namespace)
+    # Before the first release the route leads nowhere, and says so.
+    until(lambda: ask({}) == "HTTP 500", "an answer of the route without a backend")
+    services()
+    traffic = GatewayTraffic(namespace, lambda: _PORTS)
+    assert traffic.read().current_port is None
+    traffic.set_slots(7001, 7002)
+    traffic.set_weight(64)
+    rules = namespace.require("httproutes", "route")["spec"]["rules"]
+    program.run("preview", "--stack", "stg", "--expect-no-changes")
+    other = f"other.{_host(namespace)}"
+    program.run("config", "set", "--stack", "stg", "host", other)
+    program.up()
+    spec = namespace.require("httproutes", "route")["spec"]
+    assert spec["hostnames"] == [other]
+    assert spec["rules"] == rules
+    slot = {"Host": other, "X-MLOps-Slot": "current"}
+    until(lambda: ask(slot) == "service-a", "an answer at the other name")
+    # A refresh sees the rules and makes nothing of them.
+    program.run("refresh", "--stack", "stg", "--yes", "--skip-preview")
+    program.run("preview", "--stack", "stg", "--expect-no-changes")
 
 
 def test_what_was_said_once_can_be_said_again(traffic: GatewayTraffic, namespace: ApiServer) -> None:

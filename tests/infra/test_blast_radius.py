@@ -36,17 +36,13 @@ def sections(draw: st.DrawFn, seq: int) -> ReleaseSection:
 
 
 def changed(before: Declared, after: Declared) -> set[str]:
-    """The resources that a preview would name: made, removed or with other inputs.
-
-    The rules of the route are made once and ignored from then on: they are the TrafficPort's.
-    """
+    """The resources that a preview would name: made, removed or with other inputs."""
 
     def inputs(made: Declared) -> dict[str, str]:
-        found = {}
-        for name, value in made.resources.items():
-            kept = {**value, "spec": {**value["spec"], "rules": []}} if name == "route" else value
-            found[f"{made.types[name]} {name}"] = json.dumps(kept, sort_keys=True)
-        return found
+        return {
+            f"{made.types[name]} {name}": json.dumps(value, sort_keys=True)
+            for name, value in made.resources.items()
+        }
 
     old, new = inputs(before), inputs(after)
     return {name for name in {*old, *new} if old.get(name) != new.get(name)}

@@ -238,12 +238,21 @@ def test_a_postgres_image_of_its_own_is_laid_out_as_dockers() -> None:
     assert server["command"][0] == "docker-entrypoint.sh"
 
 
-def test_the_route_is_made_with_all_of_the_traffic_on_the_live_release() -> None:
+def test_the_route_s_rules_are_the_handover_s_alone_before_and_after_the_first_release() -> None:
+    none, two = declared("stg"), declared("stg", a_section(1), a_section(2), live=2)
+    route = none.resources["route"]
+    assert route["spec"] == {
+        "parentRefs": [{"name": "gateway", "sectionName": "http"}],
+        "hostnames": ["recommender.stg.example.com"],
+    }
+    assert two.resources["route"] == route
+
+
+def test_a_release_that_config_no_longer_names_leaves_no_resource_that_could_give_up_its_tables() -> None:
     made = declared("stg", a_section(1), a_section(2), live=2)
-    route = made.resources["route"]
-    (rule,) = route["spec"]["rules"]
-    assert rule["backendRefs"] == [{"name": f"service-{digest12(2)}", "port": 8000, "weight": 100}]
-    assert route["spec"]["hostnames"] == ["recommender.stg.example.com"]
+    # Its Job cut them; to delete a Job runs nothing. Only the plan step that retires a release gives them up.
+    assert not made.of(":ReleaseState")
+    assert f"state-{ONE}" in {one["metadata"]["name"] for one in made.of("/v1:Job").values()}
 
 
 def test_services_answer_the_environments_own_pods_and_the_gateways_controller_alone() -> None:

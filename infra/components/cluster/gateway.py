@@ -9,14 +9,13 @@ from pulumi_kubernetes.apiextensions import CustomResource
 from infra import manifests, naming
 from infra.cluster import ClusterSettings
 from infra.manifests import Object
-from mlops_sdk.stack.config import ReleaseSection
 
 API = "gateway.networking.k8s.io/v1"
 
 
 @dataclass(frozen=True)
 class GatewayArgs:
-    """The settings. The release that is live matters only when the route is made: later its rules are not ours."""
+    """The settings. Which release is live does not matter: where requests go is no part of the program."""
 
     settings: ClusterSettings[Any]
 
@@ -24,8 +23,10 @@ class GatewayArgs:
 class Gateway(pulumi.ComponentResource):
     """Gateway and HTTPRoute (Gateway API v1).
 
-    The rules of the route, with weights and bucket headers, are written by the TrafficPort; Pulumi makes them once and
-    ignores them from then on. A cluster without a controller of that class leaves the Gateway unready.
+    The rules of the route, with weights and bucket headers, are the TrafficPort's and are not declared here: declared
+    by two, they would be a conflict with each change of the route's other fields. Until a handover writes them the API
+    server's default stands there, one rule without a backend, which a Gateway answers with an error. A cluster without
+    a controller of that class leaves the Gateway unready.
     """
 
     def __init__(self, name: str, args: GatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -45,27 +46,15 @@ class Gateway(pulumi.ComponentResource):
             spec={"gatewayClassName": config.gateway_class, "listeners": [listener]},
             opts=pulumi.ResourceOptions(parent=self),
         )
-        spec: Object = {
-            "parentRefs": [{"name": name, "sectionName": naming.LISTENER}],
-            "rules": rules(settings.live_release),
-        }
+        spec: Object = {"parentRefs": [{"name": name, "sectionName": naming.LISTENER}]}
         if config.host:
             spec["hostnames"] = [config.host]
         CustomResource(
             naming.ROUTE,
             api_version=API,
             kind="HTTPRoute",
-            # The rules are the TrafficPort's: to take them over would send the traffic where it was at first.
-            metadata=manifests.metadata(settings, naming.ROUTE, takes_over=False),
+            metadata=manifests.metadata(settings, naming.ROUTE),
             spec=spec,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[gateway], ignore_changes=["spec.rules"]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[gateway]),
         )
         self.register_outputs({})
-
-
-def rules(live: ReleaseSection | None) -> list[Object]:
-    """The rules of a new route: all to the live release, or nowhere before the first one. Pure."""
-    if live is None:
-        return [{"matches": [{"path": {"type": "PathPrefix", "value": "/"}}]}]
-    backend = {"name": naming.service_name(live), "port": naming.SERVICE_PORT, "weight": 100}
-    return [{"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "backendRefs": [backend]}]

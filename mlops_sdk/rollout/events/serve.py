@@ -110,6 +110,8 @@ def application_of(
                 # The next look comes; a server that is away is no reason to stop looking.
                 what = problem_of(error) if isinstance(error, MlopsError) else " ".join(str(error).split())
                 _log.error("poll: %s", what)
+            except Exception:  # noqa: BLE001 - the boundary of a thread that must go on looking
+                _log.exception("poll")
             wake.wait(every_s)
             wake.clear()
 

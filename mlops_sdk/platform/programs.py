@@ -214,7 +214,7 @@ def invoker(
 ) -> Program:
     """What takes requests for the jobs of a release over HTTP; the rest as in `job_consumer`.
 
-    A process of its own and not a thread of the consumer's (some 75 MB more, only where a release has jobs): the
+    A process of its own and not a thread of the consumer's (some 50 MB more, only where a release has jobs): the
     consumer ends after the job in hand, which can take an hour, and is killed with jobs that go wrong. Who asks
     is answered all the while. Its token comes in the files, never as an argument.
     """

@@ -71,7 +71,13 @@ _SELECT = """
     FROM content
 """
 _FILMS = _SELECT + "WHERE film_id = ANY(%s) ORDER BY film_id"
-_NEAREST = _SELECT + "WHERE film_id <> ALL(%s) ORDER BY embedding <=> %s::vector LIMIT %s"
+# The setting is of this statement alone, and in it: the subquery has no column, so it is answered once, before the
+# search begins. Another statement for it would be another way there and back.
+_NEAREST = (
+    _SELECT
+    + "WHERE (SELECT set_config('hnsw.ef_search', %s, true) <> '') AND film_id <> ALL(%s)"
+    + " ORDER BY embedding <=> %s::vector LIMIT %s"
+)
 _BEST_KNOWN = _SELECT + "WHERE film_id <> ALL(%s) ORDER BY imdb_votes DESC NULLS LAST, film_id LIMIT %s"
 
 
@@ -105,11 +111,22 @@ async def recommend(
     if liked:
         rows = await (await connection.execute(_VECTORS, [list(taste.liked)])).fetchall()
         vector = mean_vector([orjson.loads(text) for (text,) in rows])
-        found = await _films(connection, _NEAREST, [list(taste.met), vector, candidates])
+        found = await nearest(connection, vector, met=taste.met, limit=candidates)
     else:
         found = await _films(connection, _BEST_KNOWN, [list(taste.met), candidates])
     # Nothing here waits, but a prediction takes milliseconds in which others would.
     return await asyncio.to_thread(rerank, reranker, liked, found, k)
+
+
+async def nearest(
+    connection: AsyncConnection, vector: str, *, met: Sequence[int], limit: int
+) -> list[Candidate]:
+    """The retrieval step: the `limit` films nearest to `vector` (as Postgres reads one) that are not in `met`.
+
+    The search keeps as many in view as it returns. With pgvector's own 40 it goes on in pieces of 40, and of a large
+    table misses some of the very nearest.
+    """
+    return await _films(connection, _NEAREST, [str(limit), list(met), vector, limit])
 
 
 def mean_vector(vectors: Sequence[Sequence[float]]) -> str:

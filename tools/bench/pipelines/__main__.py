@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from typing import Any
 
-from tools.bench.pipelines import flows, messages, rfm
+from tools.bench.pipelines import flows, messages, retrieval, rfm
 from tools.bench.running import Results, command_line
 from tools.bench.state.server import server
 
@@ -16,6 +16,7 @@ BENCHES: dict[str, Any] = {
     "messages": (messages.measure, messages.FULL, messages.QUICK),
     "flows": (flows.measure, flows.FULL, flows.QUICK),
     "rfm": (rfm.measure, rfm.FULL, rfm.QUICK),
+    "retrieval": (retrieval.measure, retrieval.FULL, retrieval.QUICK),
 }
 
 

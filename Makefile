@@ -9,6 +9,8 @@ PYTEST = .venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-l
 PROGRAM_TESTS = .venv/bin/python -m pytest tests/infra tests/policy
 # With clients of Google, which share no process with Pulumi's.
 GOOGLE_TESTS = tests/integration/test_messaging*.py tests/integration/test_stores.py tests/integration/test_template_in_buckets.py
+# One process: one node a machine. Where none can run they are skipped, with the reason.
+CLUSTER_TESTS = .venv/bin/python -m pytest tests/cluster
 # What runs always; the other marks are in pyproject.toml.
 USUAL = not slow and not soak and not matrix
 # Each of a platform's ten processes would otherwise compile the same 3,000 modules again at each start.
@@ -19,10 +21,10 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo "make setup      .venv from the lock, and the Pulumi engine"
 	@echo "make demo       from a manifest to a served recommendation and back, on this machine (KILL=consumer, invoker or worker: in the middle of the job)"
-	@echo "make test       lint, types, layers, and the tests of every level, without a cluster"
-	@echo "make test-cluster  the tests on a Kubernetes node of this machine's own (Linux, root), or on that of MLOPS_TEST_KUBECONFIG"
-	@echo "make test-fast  the same without the acceptance tests"
-	@echo "make cluster    what a Kubernetes node of this machine's own needs, for tests/cluster (Linux, root; 12 minutes once)"
+	@echo "make test       lint, types, layers, and the tests of every level; on Kubernetes where this machine can run a node (Linux, root), or on that of MLOPS_TEST_KUBECONFIG"
+	@echo "make test-fast  the same without the acceptance tests and without a cluster"
+	@echo "make test-cluster  those on Kubernetes alone"
+	@echo "make cluster    what a Kubernetes node of this machine's own needs, for tests/cluster (Linux, root; some 17 minutes once)"
 	@echo "make test-slow  the tests that make test leaves out because others show nearly the same"
 	@echo "make soak       tests by chance for some hours: a history of 10 minutes, 5,000 histories of releases, every fault between every two statements (SEED=N)"
 	@echo "make kill-matrix  every kill at every step of every command, 8 deployers at once, stopped deployers (ONLY='deploy/Up engine'); writes its part of docs/reliability.md"
@@ -59,10 +61,11 @@ test: setup lint
 	$(PYTEST) -m "$(USUAL) and not google" tests --ignore tests/cluster --ignore tests/infra --ignore tests/policy
 	$(PROGRAM_TESTS)
 	$(PYTEST) -m "$(USUAL) and google" $(GOOGLE_TESTS)
+	@.venv/bin/python -m tools.cluster prepare --or-leave-out
+	$(CLUSTER_TESTS)
 
-# One process: one node a machine.
 test-cluster: cluster
-	.venv/bin/python -m pytest tests/cluster
+	$(CLUSTER_TESTS)
 
 test-fast: setup lint
 	$(PYTEST) -m "$(USUAL) and not google" tests --ignore tests/acceptance --ignore tests/cluster --ignore tests/infra --ignore tests/policy

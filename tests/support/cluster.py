@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ import pytest
 from mlops_sdk.cluster import kubeconfig
 from mlops_sdk.cluster.api import ApiServer
 from mlops_sdk.cluster.kubeconfig import Access
+from mlops_sdk.errors import PolicyError
 from tools.cluster.base_image import ensure_base
-from tools.cluster.binaries import find
+from tools.cluster.binaries import Binaries, find
+from tools.cluster.claim import claimed
 from tools.cluster.node import GATEWAY_CLASS, GATEWAY_PORT, Node
+from tools.cluster.preparation import reason_to_leave_out
 from tools.cluster.project_images import export
 from tools.cluster.requirements import lacking
 
@@ -56,12 +60,31 @@ def real_cluster() -> Iterator[RealCluster]:
         address = os.environ.get("MLOPS_TEST_GATEWAY", f"http://127.0.0.1:{GATEWAY_PORT}")
         yield RealCluster(access, address, GATEWAY_PORT, None)
         return
+    binaries = _binaries()
+    with ExitStack() as held:
+        try:
+            held.enter_context(claimed())
+        except PolicyError as error:
+            pytest.skip(f"no cluster: {error.what}")
+        yield held.enter_context(_this_machines(binaries))
+
+
+def _binaries() -> Binaries:
+    """What a node is started from, or skip: why there can be none here."""
     faults = lacking()
     if faults:
         pytest.skip("no cluster: " + "; ".join(faults) + "; or name one by MLOPS_TEST_KUBECONFIG")
+    reason = reason_to_leave_out()
+    if reason:
+        pytest.skip(f"no cluster: {reason}")
     binaries = find()
     if binaries is None:
         pytest.skip("no cluster: Kubernetes was not built on this machine; `make cluster` does, once")
+    return binaries
+
+
+@contextmanager
+def _this_machines(binaries: Binaries) -> Iterator[RealCluster]:
     state = Path(tempfile.mkdtemp(prefix="mlops-node-"))
     node = Node(state, binaries)
     try:

@@ -1,27 +1,27 @@
-"""`python -m tools.cluster prepare`, `up FOLDER`, `down FOLDER`: the node by hand, as the tests use it.
+"""`python -m tools.cluster prepare [--or-leave-out]`, `up FOLDER`, `down FOLDER`: the node by hand, as tests use it.
 
-`prepare` builds what the tests need, where a node can run; where not it says why tests/cluster is left out.
+`prepare` builds what the tests need. With `--or-leave-out` it ends with 0 where the machine lacks something for it, and
+says why tests/cluster is left out.
 """
 
-import os
 import sys
 from pathlib import Path
 
 from mlops_sdk.errors import InputError, MlopsError
-from tools.clone import ROOT
-from tools.cluster.base_image import ensure_base
 from tools.cluster.binaries import ensure
 from tools.cluster.node import GATEWAY_PORT, Node
-from tools.cluster.project_images import build
+from tools.cluster.preparation import prepare, prepare_or_leave_out
 from tools.cluster.requirements import lacking
 
 
 def main(arguments: list[str]) -> int:
-    """Run one of the three commands; return its exit code."""
+    """Run one of the commands; return its exit code."""
     try:
         match arguments:
             case ["prepare"]:
-                _prepare()
+                prepare(_say)
+            case ["prepare", "--or-leave-out"]:
+                prepare_or_leave_out(_say)
             case ["up", folder]:
                 _require()
                 node = Node(Path(folder).resolve(), ensure(_say))
@@ -31,26 +31,11 @@ def main(arguments: list[str]) -> int:
             case ["down", folder]:
                 Node(Path(folder).resolve(), ensure(_say)).stop()
             case _:
-                raise InputError("say `prepare`, `up FOLDER` or `down FOLDER`")
+                raise InputError("say `prepare`, `prepare --or-leave-out`, `up FOLDER` or `down FOLDER`")
     except MlopsError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
-
-
-def _prepare() -> None:
-    """Two builds with a cache each. Nothing where another cluster is named."""
-    if os.environ.get("MLOPS_TEST_KUBECONFIG"):
-        _say("tests/cluster runs on the cluster of MLOPS_TEST_KUBECONFIG")
-        return
-    faults = lacking()
-    if faults:
-        _say(f"tests/cluster is left out: {'; '.join(faults)}; or name a cluster by MLOPS_TEST_KUBECONFIG")
-        return
-    _say(f"Kubernetes: {ensure(_say).folder}")
-    _say(f"base image: {ensure_base(_say)}")
-    # The layer of packages takes minutes; the images of a commit are then built in seconds.
-    _say(f"packages: {build(ROOT, 'prepared', 'dependencies', _say)}")
 
 
 def _require() -> None:

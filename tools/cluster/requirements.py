@@ -1,9 +1,11 @@
-"""What this machine lacks for a node of its own, in words. Must not install anything."""
+"""What this machine lacks for a node of its own, in words: programs, then rights. Must not install anything."""
 
 import os
 import platform
 import shutil
 from pathlib import Path
+
+from tools.cluster import probe
 
 _PROGRAMS = {
     "containerd": "containerd",
@@ -31,4 +33,4 @@ def lacking() -> list[str]:
         packages.add("containernetworking-plugins")
     if packages:
         faults.append(f"these programs are missing: apt-get install {' '.join(sorted(packages))}")
-    return faults
+    return faults or probe.faults()

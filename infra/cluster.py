@@ -100,9 +100,10 @@ class ClusterSettings(Generic[C]):
         return naming.SERVICE_PORT
 
     def invoker_url(self, section: ReleaseSection) -> str | None:
-        """None: an invoker of a cluster is one of the environment, not of a release."""
-        del section
-        return None
+        """Where the release's own invoker answers, seen from a pod; None without one."""
+        if section.jobs is None:
+            return None
+        return f"http://{naming.invoker_name(section)}:{naming.INVOKER_PORT}"
 
     @property
     def gateway_ranges(self) -> tuple[str, ...]:

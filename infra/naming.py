@@ -126,6 +126,11 @@ def flow_name(section: ReleaseSection, flow: str) -> str:
     return f"{release_name(section)}-flow-{flow}"
 
 
+def flow_deployment(pool: str | None, section: ReleaseSection) -> str:
+    """Name of a flow's deployment in Prefect; on a server that others use too, it has the pool's name in it."""
+    return f"{f'{pool}-' if pool else ''}{section.release}"
+
+
 def env_file(folder: Path, name: str) -> Path:
     """A `.env` file of the environment."""
     return folder / "env" / f"{name}.env"

@@ -8,7 +8,7 @@ from typing import Any
 
 from infra import naming
 from infra.cluster import ClusterSettings
-from infra.components.cluster import parts
+from infra.components.cluster import jobs, parts
 from infra.manifests import Size
 from mlops_sdk.errors import InputError
 from mlops_sdk.stack.config import PROJECT
@@ -79,6 +79,9 @@ def sizes(settings: ClusterSettings[Any]) -> Iterator[Size]:
     serving = [one for one in settings.releases if one.service is not None]
     for _ in range(len(serving) * service.replicas + (AT_ONCE if serving else 0)):
         yield own
+    for release in settings.releases:
+        if release.jobs is not None:
+            yield from jobs.SIZES
 
 
 def _shown(need: float) -> str:

@@ -55,7 +55,7 @@ class Release(pulumi.ComponentResource):
             Flow(
                 naming.flow_name(section, flow),
                 flow=flow,
-                deployment=_deployment(settings, section),
+                deployment=naming.flow_deployment(settings.pool_variable, section),
                 spec=spec,
                 pool=settings.work_pool,
                 api_url=settings.prefect_api_url,
@@ -98,8 +98,3 @@ def _programs(settings: Settings, section: ReleaseSection) -> Iterator[Program]:
             port=invoker_port(section.service_port),
             env_files=env_files,
         )
-
-
-def _deployment(settings: Settings, section: ReleaseSection) -> str:
-    """The name of a flow's deployment in Prefect; on a server that others use too, it has the pool's name in it."""
-    return f"{f'{settings.pool_variable}-' if settings.pool_variable else ''}{section.release}"

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_sdk.errors import DeadlineError, NotFoundError
+from mlops_sdk.errors import DeadlineError, NotFoundError, UnreachableError
 
 if TYPE_CHECKING:
     from mlops_sdk.platform.reach import Reach
@@ -63,13 +63,24 @@ def open_reach(env: "Environment") -> "Reach | None":
 
 
 def schedules_of(env: "Environment") -> "Schedules | None":
-    """The schedules of the environment's releases; None on a cluster, where flows are not made deployments yet."""
-    if is_on_cluster(env):
+    """The schedules of the environment's releases; None on a cluster that cannot be asked yet."""
+    if is_on_cluster(env) and env.reach is None:
         return None
     from mlops_sdk.traffic.schedules import WORK_POOL, PrefectSchedules
 
     settings = env.settings()
     return PrefectSchedules(settings.prefect_api_url, settings.work_pool or WORK_POOL)
+
+
+def prefect_url(env: "Environment") -> str:
+    """Prefect's address from here, of an environment on a cluster. Raises UnreachableError before there is one."""
+    if env.reach is None:
+        raise UnreachableError(
+            "Prefect cannot be asked before the environment's first update is done",
+            where=env.name,
+            remedy="do the same again: what was made meanwhile is kept",
+        )
+    return env.settings().prefect_api_url
 
 
 def traffic_of(env: "Environment") -> "TrafficPort":

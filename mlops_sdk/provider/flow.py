@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mlops_sdk.errors import NotFoundError
+from mlops_sdk.provider.clusters import prefect_url
 from mlops_sdk.provider.flow_form import flow_form
 from mlops_sdk.provider.handler import Environment, Handler
 from mlops_sdk.provider.values import Plain
@@ -19,8 +20,9 @@ _KEPT = ("entrypoint", "path", "parameters", "job_variables", "tags", "work_pool
 
 
 class FlowHandler(Handler):
-    """Inputs: `flow` and `deployment` (its names), `apiUrl`, `pool`, `entrypoint` in the folder `checkout`, `python`,
-    `layer`, `release`, `digest`, `parameters`; `schedule` (cron) and `timezone` where it has a schedule.
+    """Inputs: `flow` and `deployment` (its names), `apiUrl`, `pool`, `entrypoint` in the folder `checkout`, `layer`,
+    `release`, `digest`, `parameters`; `schedule` (cron) and `timezone` where it has a schedule. `python` where runs are
+    processes of this machine; where they are pods, `image`, and `commit`, whose files it holds.
 
     Output: `definition`, the digest of the deployment.
     """
@@ -33,13 +35,12 @@ class FlowHandler(Handler):
         "deployment",
         "entrypoint",
         "checkout",
-        "python",
         "layer",
         "release",
         "digest",
         "parameters",
     )
-    optional = ("schedule", "timezone")
+    optional = ("schedule", "timezone", "python", "image", "commit")
     replace_on = ("flow", "deployment")
 
     def identify(self, inputs: Plain) -> str:
@@ -53,18 +54,17 @@ class FlowHandler(Handler):
         return None if outputs.get("definition") == self.outputs(env, inputs)["definition"] else "definition"
 
     def apply(self, env: Environment, inputs: Plain, old: Plain | None) -> None:
-        del env, old
-        api_url, wanted = str(inputs["apiUrl"]), definition(inputs)
+        del old
+        api_url, wanted = _api_url(env, inputs), definition(inputs)
         flow = call(api_url, "POST", "flows/", {"name": inputs["flow"]})[1]
         # One that is there keeps its state: it may be the live release's.
-        new = {} if _found(inputs) else {"paused": True}
+        new = {} if _found(api_url, inputs) else {"paused": True}
         body = {"name": inputs["deployment"], "flow_id": flow["id"], "enforce_parameter_schema": False}
-        form = {"parameter_openapi_schema": _form(inputs)}
+        form = {"parameter_openapi_schema": _form(env, inputs)}
         call(api_url, "POST", "deployments/", {**body, **wanted, **form, **new})
 
     def read(self, env: Environment, inputs: Plain) -> Plain | None:
-        del env
-        found = _found(inputs)
+        found = _found(_api_url(env, inputs), inputs)
         if found is None:
             return None
         schedules = [
@@ -78,9 +78,10 @@ class FlowHandler(Handler):
     def delete(self, env: Environment, inputs: Plain) -> None:
         if env.leaving.is_set():
             return  # the server goes, its data stay
-        found = _found(inputs)
+        api_url = _api_url(env, inputs)
+        found = _found(api_url, inputs)
         if found is not None:
-            call(str(inputs["apiUrl"]), "DELETE", f"deployments/{found['id']}", also=(404,))
+            call(api_url, "DELETE", f"deployments/{found['id']}", also=(404,))
 
 
 def definition(inputs: Plain) -> dict[str, Any]:
@@ -91,11 +92,7 @@ def definition(inputs: Plain) -> dict[str, Any]:
         "entrypoint": inputs["entrypoint"],
         "path": checkout,
         "parameters": inputs["parameters"],
-        "job_variables": {
-            "python": inputs["python"],
-            "working_dir": checkout,
-            "layer": inputs["layer"],
-        },
+        "job_variables": {"layer": inputs["layer"], **_place(inputs, checkout)},
         "tags": [FLOW_TAG, f"release:{inputs['release']}", f"{ASKED_TAG}{inputs['digest']}"],
         "work_pool_name": inputs["pool"],
         "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": checkout}}],
@@ -103,9 +100,28 @@ def definition(inputs: Plain) -> dict[str, Any]:
     }
 
 
-def _form(inputs: Plain) -> dict[str, Any]:
+def _place(inputs: Plain, checkout: str) -> dict[str, Any]:
+    """What a run is: a pod of an image, or a process of this machine."""
+    if inputs.get("image"):
+        return {"image": inputs["image"]}
+    return {"python": inputs["python"], "working_dir": checkout}
+
+
+def _form(env: Environment, inputs: Plain) -> dict[str, Any]:
     """What the flow takes, for who starts it by hand. It follows from the release's code, so drift need not know it."""
     file, function = str(inputs["entrypoint"]).rsplit(":", 1)
+    if inputs.get("commit"):
+        from mlops_sdk.platform.git import file_at
+
+        try:
+            source = file_at(env.root, str(inputs["commit"]), file)
+        except NotFoundError as error:
+            raise NotFoundError(
+                f"what the flow {inputs['flow']} takes cannot be told: {error.what}",
+                where=str(env.root),
+                remedy="fetch the release's commit into this clone: `git fetch`",
+            ) from error
+        return flow_form(source.decode(), function)
     path = Path(str(inputs["checkout"])) / file
     if not path.is_file():
         raise NotFoundError(
@@ -116,7 +132,12 @@ def _form(inputs: Plain) -> dict[str, Any]:
     return flow_form(path.read_text(encoding="utf-8"), function)
 
 
-def _found(inputs: Plain) -> dict[str, Any] | None:
+def _api_url(env: Environment, inputs: Plain) -> str:
+    """Prefect's address as seen from here: that of the inputs is of a pod where the environment is on a cluster."""
+    return prefect_url(env) if inputs.get("image") else str(inputs["apiUrl"])
+
+
+def _found(api_url: str, inputs: Plain) -> dict[str, Any] | None:
     names = "/".join(quote(str(inputs[part]), safe="") for part in ("flow", "deployment"))
-    status, found = call(str(inputs["apiUrl"]), "GET", f"deployments/name/{names}", also=(404,))
+    status, found = call(api_url, "GET", f"deployments/name/{names}", also=(404,))
     return None if status == 404 else found

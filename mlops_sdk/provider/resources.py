@@ -133,8 +133,8 @@ class WorkPool(pulumi.CustomResource):
 class Flow(pulumi.CustomResource):
     """A flow of a release as a deployment of the work pool, made paused: its state follows the pointer.
 
-    `entrypoint` is `path/to/file.py:function` in `checkout`; `layer` names the `.env` file read after the
-    environment's.
+    `entrypoint` is `path/to/file.py:function` in `checkout`; `layer` names the variables read after the environment's.
+    Runs are processes of `python`, or on a cluster pods of `image`, which holds the files of `commit`.
     """
 
     def __init__(
@@ -147,10 +147,12 @@ class Flow(pulumi.CustomResource):
         pool: str,
         api_url: str,
         checkout: Path,
-        python: Path,
         layer: str,
         release: str,
         digest: str,
+        python: Path | None = None,
+        image: str | None = None,
+        commit: str | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         properties: dict[str, Any] = {
@@ -160,7 +162,6 @@ class Flow(pulumi.CustomResource):
             "apiUrl": api_url,
             "entrypoint": spec.run,
             "checkout": str(checkout),
-            "python": str(python),
             "layer": layer,
             "release": release,
             "digest": digest,
@@ -168,6 +169,8 @@ class Flow(pulumi.CustomResource):
         }
         if spec.schedule is not None:
             properties |= {"schedule": spec.schedule, "timezone": spec.timezone}
+        where = {"python": str(python) if python else None, "image": image, "commit": commit}
+        properties |= {key: value for key, value in where.items() if value is not None}
         super().__init__("mlops:index:Flow", name, properties, opts)
 
 

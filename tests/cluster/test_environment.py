@@ -18,8 +18,8 @@ import pytest
 from mlops_sdk.cluster.pods import read_pods
 from mlops_sdk.release.digest import digest_of, short
 from mlops_sdk.release.project import load_project
-from mlops_sdk.rollout.environment.flow_runs import FlowJob, Prefect
 from mlops_sdk.rollout.environment.opening import open_session
+from mlops_sdk.traffic.prefect_api import call
 from tests.support.clients import clients
 from tests.support.cluster import RealCluster, until
 from tests.support.cluster_environment import (
@@ -90,24 +90,26 @@ def test_a_rollback_brings_the_first_release_back_and_no_request_fails(stg: Clus
     assert _inputs(stg) == before
 
 
-def test_a_flow_s_pod_has_both_layers_of_variables(stg: ClusterEnvironment) -> None:
-    digest = stg.json("status", "stg")["digest"]
-    lines: list[str] = []
-    with open_session(load_project(stg.clone.root), "stg") as session:
-        job = FlowJob(
-            flow="print-variables",
-            deployment="printing",
-            checkout=Path("/app"),
-            entrypoint="pipelines/printing.py:print_variables",
-            work_pool="mlops",
-            job_variables={"layer": f"release-{short(digest)}"},
-        )
-        with Prefect(session.settings.prefect_api_url) as prefect:
-            prefect.run(job, timeout_s=240, name="printing", log=lines.append)
-    said = "\n".join(lines)
+def test_a_release_s_flow_runs_in_a_pod_with_both_layers_of_variables(stg: ClusterEnvironment) -> None:
+    said = _run_flow(stg, "printing/v0.0.2")
     for name in ("MLOPS_ENVIRONMENT", "MLOPS_DATABASE_HOST", "MLOPS_RELEASE_DIGEST", "MLOPS_PG_SCHEMA"):
         assert f"{name} is here" in said
     assert "MLOPS_OPERATOR_URL" not in said
+
+
+def test_a_release_s_jobs_are_done_by_its_consumer_by_message_and_by_its_invoker(
+    stg: ClusterEnvironment,
+) -> None:
+    said = _run_flow(stg, "ask/v0.0.2")
+    for invoker in (False, True):
+        assert f"invoker {invoker}: " in said
+
+
+def test_a_flow_is_scheduled_while_its_release_is_live(stg: ClusterEnvironment) -> None:
+    with open_session(load_project(stg.clone.root), "stg") as session:
+        _, found = call(session.settings.prefect_api_url, "GET", "deployments/name/printing/v0.0.2")
+    assert found["paused"] is False
+    assert [one["schedule"]["cron"] for one in found["schedules"]] == ["0 3 1 1 *"]
 
 
 def test_drift_by_hand_is_seen_and_mended(stg: ClusterEnvironment) -> None:
@@ -191,6 +193,29 @@ def test_destroy_leaves_nothing_behind(stg: ClusterEnvironment) -> None:
 def _answered_by(stg: ClusterEnvironment, release: str) -> httpx.Response | None:
     answer = stg.ask(_PATH)
     return answer if answer.headers.get("X-MLOps-Release") == release else None
+
+
+def _run_flow(stg: ClusterEnvironment, deployment: str) -> str:
+    """Run a release's flow as a person does, wait for its end, and return its log."""
+    with open_session(load_project(stg.clone.root), "stg") as session:
+        url = session.settings.prefect_api_url
+        _, found = call(url, "GET", f"deployments/name/{deployment}")
+        _, run = call(url, "POST", f"deployments/{found['id']}/create_flow_run", {})
+
+        def over() -> str | None:
+            state = call(url, "GET", f"flow_runs/{run['id']}")[1]["state"]["type"]
+            return str(state) if state in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
+
+        state = until(over, f"the end of {deployment}", 240)
+        wanted = {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "limit": 200}
+
+        def log() -> str:
+            return "\n".join(one["message"] for one in call(url, "POST", "logs/filter", wanted)[1])
+
+        # The log comes in batches, also after the end.
+        until(lambda: "Finished in state" in log() or state != "COMPLETED", "the log's last line")
+        assert state == "COMPLETED", log()
+        return log()
 
 
 def _shorten_the_wait(stg: ClusterEnvironment) -> None:

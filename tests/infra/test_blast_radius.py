@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlops_sdk.release.digest import short
+from mlops_sdk.release.flows import FlowSpec
 from mlops_sdk.stack.config import ReleaseSection
 from tests.support.cluster_stacks import declared
 from tests.support.declared import Declared, own_event_loop
@@ -29,6 +30,8 @@ def sections(draw: st.DrawFn, seq: int) -> ReleaseSection:
         pg_schema=f"rel_app_{seq:06d}_{digest[7:15]}",
         role=f"rel_app_{seq:06d}_{digest[7:15]}",
         service=draw(st.sampled_from(["app.service:create_app", None])),
+        jobs=draw(st.sampled_from(["app.job:JOBS", None])),
+        flows=draw(st.sampled_from([{}, {"daily": FlowSpec(run="app/flow.py:daily")}])),
         images=draw(st.dictionaries(st.sampled_from(["job", "service"]), digests)),
         models={key: {"name": key, "version": 1, "digest": one} for key, one in models.items()},
         parameters=draw(st.dictionaries(words, st.integers() | words, max_size=3)),
@@ -85,6 +88,8 @@ def test_every_change_of_a_release_s_own_section_stays_with_it() -> None:
         {"service": None},
         {"service": "app.other:create_app"},
         {"state": None},
+        {"jobs": "app.job:JOBS"},
+        {"flows": {"daily": FlowSpec(run="app/flow.py:daily")}},
         {"release": "v0.0.9"},
         {"commit": "d" * 40},
     ]

@@ -11,6 +11,8 @@ import pytest
 from infra import job_template
 from infra.components.cluster import parts
 from infra.given import Given, PostgresServer
+from mlops_sdk.provider.flow import definition
+from mlops_sdk.release.flows import FlowSpec
 from mlops_sdk.runtime.keys import BY_NAME
 from mlops_sdk.runtime.passwords import derive
 from tests.support.cluster_stacks import declared, settings, with_repository
@@ -78,6 +80,41 @@ def test_a_release_is_named_by_its_digest_and_brings_its_own_objects_only() -> N
         "Service",
     ]
     assert {name: after.resources[name] for name in before.resources} == before.resources
+
+
+JOBS = {
+    "jobs": "pipelines.rfm.job:JOBS",
+    "flows": {
+        "daily": FlowSpec(run="pipelines/rfm/flow.py:daily", schedule="30 6 * * *", parameters={"days": 3})
+    },
+}
+
+
+def test_a_release_s_jobs_have_a_consumer_and_an_invoker_in_its_own_image_with_both_layers() -> None:
+    made = declared("stg", a_section(1, **JOBS), live=1)
+    consumer, invoker = (
+        container(made, f"jobs-{ONE}-deployment"),
+        container(made, f"invoker-{ONE}-deployment"),
+    )
+    service = container(made, f"service-{ONE}-deployment")
+    assert consumer["command"][-2:] == ["mlops_sdk.workload.consume", "pipelines.rfm.job:JOBS"]
+    assert invoker["command"][3:5] == ["mlops_sdk.workload.invoke", "pipelines.rfm.job:JOBS"]
+    assert consumer["envFrom"] == invoker["envFrom"] == service["envFrom"]
+    assert consumer["image"] == settings("stg").image("job", a_section(1))
+    shown = made.resources[f"release-{ONE}-shown"]["data"]
+    assert shown["MLOPS_INVOKER_URL"] == f"http://invoker-{ONE}:8080"
+    assert shown["MLOPS_JOBS"] == "pipelines.rfm.job:JOBS"
+    assert "MLOPS_INVOKER_TOKEN" in made.resources[f"release-{ONE}-secret"]["stringData"]
+
+
+def test_a_release_s_flows_are_deployments_whose_runs_are_pods_of_its_image_with_its_layer() -> None:
+    made = declared("stg", a_section(1, **JOBS), live=1)
+    flow = made.resources[f"release-{ONE}-flow-daily"]
+    assert flow["image"] == settings("stg").image("job", a_section(1))
+    assert (flow["checkout"], flow["layer"], flow["commit"]) == ("/app", f"release-{ONE}", "c" * 40)
+    assert (flow["schedule"], flow["parameters"]) == ("30 6 * * *", {"days": 3})
+    assert "python" not in flow
+    assert definition(flow)["job_variables"] == {"layer": f"release-{ONE}", "image": flow["image"]}
 
 
 def test_going_to_another_release_and_back_gives_the_first_inputs_byte_for_byte() -> None:

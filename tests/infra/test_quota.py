@@ -24,16 +24,15 @@ def test_a_quota_that_is_too_small_names_each_key_and_what_is_needed() -> None:
 
 
 def test_what_is_counted_is_what_the_pods_of_the_program_ask_for() -> None:
-    made = declared(
-        "stg", a_section(1), service={"replicas": 2, "maxReplicas": 2, "cpu": "1", "memory": "1Gi"}
-    )
+    size = {"replicas": 2, "maxReplicas": 2, "cpu": "1", "memory": "1Gi"}
+    release = a_section(1, jobs="pipelines.rfm.job:JOBS")
+    made = declared("stg", release, service=size)
     asked = 0.0
     for kind in ("/v1:Deployment", ":StatefulSet"):
         for inputs in made.of(kind).values():
             (one,) = inputs["spec"]["template"]["spec"]["containers"]
             asked += quota.number(one["resources"]["requests"]["cpu"]) * inputs["spec"]["replicas"]
-    size = {"replicas": 2, "maxReplicas": 2, "cpu": "1", "memory": "1Gi"}
-    counted = sum(quota.number(one.cpu) for one in quota.sizes(settings("stg", a_section(1), service=size)))
+    counted = sum(quota.number(one.cpu) for one in quota.sizes(settings("stg", release, service=size)))
     assert counted == pytest.approx(asked + quota.AT_ONCE * 1.0)
 
 

@@ -12,6 +12,7 @@ import pytest
 from infra.kinds import local
 from infra.settings import Ports
 from infra.settings import Settings as LocalSettings
+from mlops_sdk.release.flows import FlowSpec
 from mlops_sdk.release.project import Project
 from mlops_sdk.runtime.passwords import derive
 from tests.support.cluster_stacks import STACKS, declared
@@ -22,7 +23,8 @@ from tests.support.sections import a_section, digest12
 Object = dict[str, Any]
 CLUSTERS = ("stg", "prd")
 PRODUCTION = ("prd",)
-RELEASES = (a_section(1), a_section(2))
+_FLOWS = {"daily": FlowSpec(run="pipelines/rfm/flow.py:daily", schedule="30 6 * * *")}
+RELEASES = (a_section(1), a_section(2, jobs="pipelines.rfm.job:JOBS", flows=_FLOWS))
 WORKLOADS = ("/v1:Deployment", ":StatefulSet", "/v1:Job", ":CronJob")
 SERVERS = ("/v1:Deployment", ":StatefulSet")
 
@@ -128,6 +130,8 @@ def test_every_container_asks_for_something_and_has_a_limit(every: dict[str, Dec
 
 def test_every_server_says_when_it_started_is_ready_and_lives(every: dict[str, Declared]) -> None:
     for where, one in containers(every, *SERVERS):
+        if one["name"] == "jobs":
+            continue  # nobody asks a consumer: it ends when it cannot go on, and is started anew
         assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(one), where
 
 

@@ -25,7 +25,21 @@ from tools.cluster.project_images import REPOSITORY, build, checked_out, export,
 
 IMAGE_TARGETS = ("service", "job")
 
+NAMES = """
+import os
+
+from mlops_sdk.workload.jobs import Job, Jobs
+
+JOBS = Jobs(Job("names", "pipelines.names:names", time_limit_s=120))
+
+
+def names(context):
+    return {"names": sorted(name for name in os.environ if name.startswith("MLOPS_"))}
+"""
+"""A job whose result is which variables its process has, and no value."""
+
 PRINTING = """
+from datetime import date
 import os
 
 from prefect import flow, get_run_logger
@@ -36,8 +50,27 @@ def print_variables() -> None:
     for name in sorted(os.environ):
         if name.startswith("MLOPS_"):
             get_run_logger().info("%s is here", name)
+
+
+@flow(name="ask")
+def ask() -> None:
+    from mlops_sdk.runtime.settings import ServiceSettings
+    from mlops_sdk.workload.orchestrator import orchestrator
+
+    log = get_run_logger().info
+    for day, invoker in ((1, False), (2, True)):
+        with orchestrator(ServiceSettings.parse(), report=log, invoker=invoker) as orchestra:
+            for outcome in orchestra.run("names", [date(2026, 1, day)]):
+                log("invoker %s: %s", invoker, outcome.line())
 """
-"""A flow that says which variables its pod has, and no value."""
+"""A flow that says which variables its pod has, and no value; and one that has a job done, asked for in both ways."""
+
+DECLARED = """jobs: pipelines.names:JOBS
+flows:
+  printing: {run: "pipelines/printing.py:print_variables", schedule: "0 3 1 1 *"}
+  ask: {run: "pipelines/printing.py:ask"}
+"""
+"""What the second release's manifest has more than the first one's."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +165,9 @@ def configure(made: ClusterEnvironment) -> None:
     text = text.replace("  providers:\n", f"  providers:\n    - name: kubernetes\n      path: {STANDIN}\n")
     program.write_text(text, encoding="utf-8")
     (root / "pipelines" / "printing.py").write_text(PRINTING, encoding="utf-8")
+    (root / "pipelines" / "names.py").write_text(NAMES, encoding="utf-8")
+    with (root / "stacks" / "releases" / "v0.0.2.yaml").open("a", encoding="utf-8") as manifest:
+        manifest.write(DECLARED)
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "-m", "A project with an environment on a cluster")
     commit = git(root, "rev-parse", "HEAD")

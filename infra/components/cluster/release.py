@@ -1,4 +1,4 @@
-"""One release in an environment on a cluster: its variables, its state, its service. All named by its digest."""
+"""One release in an environment on a cluster: variables, state, service, jobs and flows. All named by its digest."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +9,11 @@ from infra import manifests, naming, variables
 from infra.cluster import ClusterSettings
 from infra.components.cluster import parts
 from infra.components.cluster.job import Job, JobArgs
+from infra.components.cluster.jobs import Jobs, JobsArgs
 from infra.components.cluster.layer import Layer, LayerArgs
 from infra.components.cluster.model_service import ModelService, ModelServiceArgs
 from infra.manifests import Container, Size
+from mlops_sdk.provider.resources import Flow
 from mlops_sdk.stack.config import ReleaseSection
 
 
@@ -45,6 +47,10 @@ class Release(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self),
         )
+        triggers: dict[str, pulumi.Input[str]] = {
+            "mlops.dev/environment-layer": args.environment.digest,
+            "mlops.dev/release-layer": layer.digest,
+        }
         state = Job(
             naming.state_name(section),
             JobArgs(settings, state_job(settings, section), component="state", section=section),
@@ -56,18 +62,31 @@ class Release(pulumi.ComponentResource):
                 ModelServiceArgs(
                     settings,
                     section,
-                    triggers={
-                        "mlops.dev/environment-layer": args.environment.digest,
-                        "mlops.dev/release-layer": layer.digest,
-                    },
+                    triggers=triggers,
                 ),
                 pulumi.ResourceOptions(parent=self, depends_on=[state]),
             )
-        if section.jobs is not None or section.flows:
-            pulumi.log.warn(
-                f"{section.release} declares jobs or flows: on kind {settings.kind} nothing starts its consumer or its"
-                " schedules; docs/how-to/run-jobs.md says how to run them",
-                self,
+        if section.jobs is not None:
+            Jobs(
+                naming.jobs_name(section),
+                JobsArgs(settings, section, triggers),
+                pulumi.ResourceOptions(parent=self, depends_on=[state]),
+            )
+        for flow, spec in section.flows.items():
+            Flow(
+                naming.flow_name(section, flow),
+                flow=flow,
+                deployment=naming.flow_deployment(settings.pool_variable, section),
+                spec=spec,
+                pool=settings.work_pool,
+                api_url=settings.prefect_api_url,
+                checkout=settings.code_folder,
+                image=settings.image("job", section),
+                commit=section.commit,
+                layer=naming.layer_name(section),
+                release=section.release,
+                digest=section.digest,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[state]),
             )
         self.register_outputs({})
 

@@ -70,10 +70,8 @@ class Session:
         return isinstance(self.reach, Inside)
 
     @property
-    def schedules(self) -> Schedules | None:
-        """The schedules of its releases; None on a cluster, where flows are not made deployments yet."""
-        if self.reach is not None:
-            return None
+    def schedules(self) -> Schedules:
+        """The schedules of its releases."""
         return PrefectSchedules(self.settings.prefect_api_url, self.settings.work_pool or WORK_POOL)
 
     def addresses(self) -> dict[str, str]:

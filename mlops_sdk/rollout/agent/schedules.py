@@ -9,8 +9,5 @@ from mlops_sdk.rollout.agent.duty import Did, Work
 
 def follow_pointer(work: Work) -> Did:
     """Look once. Raises UnreachableError without Postgres or Prefect."""
-    schedules = work.session.schedules
-    if schedules is None:
-        return Did("flows have no schedules on a cluster")
-    changed = schedules.follow(scheduled(work.connection(), work.session.environment))
+    changed = work.session.schedules.follow(scheduled(work.connection(), work.session.environment))
     return Did("; ".join(changed) or "the live release's schedules run unless it is paused, and no others")

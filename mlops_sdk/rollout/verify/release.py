@@ -26,11 +26,15 @@ _LOOK_AGAIN_S = 0.1
 def verify(session: Session, lock: Lock, binding: Binding, *, left_s: Callable[[], float]) -> Verification:
     """Wait until the release's service says it is ready, then check it against the lock and its declared gates.
 
-    `left_s` gives the seconds that are left, or raises. Raises UnreachableError when the service does not answer.
+    A release without a service is its tables and jobs: nobody is waited for, the other gates hold as always. `left_s`
+    gives the seconds that are left, or raises. Raises UnreachableError when the service does not answer.
     """
     gates = lock.verify
-    status, seen = readiness(binding, timeout_s=min(gates.readiness.timeout_s, left_s()))
-    checks = service_checks(lock, status, seen)
+    if lock.service is None:
+        checks = [Check("service", True, "the release has none")]
+    else:
+        status, seen = readiness(binding, timeout_s=min(gates.readiness.timeout_s, left_s()))
+        checks = service_checks(lock, status, seen)
     if gates.catch_up is not None:
         checks.append(_catch_up(session, binding, gates.catch_up.keys_at_most, left_s))
     checks += _commands(session, lock, binding, left_s) if gates.commands else []

@@ -16,11 +16,12 @@ USUAL = not slow and not soak and not matrix
 # Each of a platform's ten processes would otherwise compile the same 3,000 modules again at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup venv cluster demo test test-all test-fast test-slow test-cluster soak kill-matrix lint bench bench-state bench-release bench-serving bench-pipelines soak-serving drift-table down clean lock
+.PHONY: help setup venv cluster demo demo-all test test-all test-fast test-slow test-cluster soak kill-matrix lint bench bench-state bench-release bench-serving bench-pipelines soak-serving drift-table down clean lock
 
 help:
 	@echo "make setup      .venv from the lock, and the Pulumi engine"
 	@echo "make demo       from a manifest to a served recommendation and back, on this machine (KILL=consumer, invoker or worker: in the middle of the job)"
+	@echo "make demo-all   every pipeline trained, released, run, released again and rolled back, on this machine (KILL= as above; ONLY=movies for one)"
 	@echo "make test       lint, types, layers, and the tests of every level, without a cluster"
 	@echo "make test-fast  the same without the acceptance tests"
 	@echo "make test-all   make test, and the tests on Kubernetes where this machine can run a node (Linux, root), or on that of MLOPS_TEST_KUBECONFIG"
@@ -48,6 +49,9 @@ setup: venv
 
 demo: setup
 	@.venv/bin/python -m tools.demo $(if $(KILL),--kill $(KILL))
+
+demo-all: setup
+	@.venv/bin/python -m tools.demo.pipelines $(if $(KILL),--kill $(KILL)) $(if $(ONLY),--only $(ONLY))
 
 lint: venv
 	.venv/bin/ruff check .

@@ -3,7 +3,7 @@
 Their facts are in the environment's variables, those of `daily` and `backfill` also in the release whose job they ask
 for, and nowhere else.
 
-.venv/bin/python -m pipelines.movies.flow automated
+.venv/bin/python -m pipelines.movies.flow automated [--configuration FILE]
 .venv/bin/python -m pipelines.movies.flow experiment --trials 20
 """
 
@@ -25,13 +25,17 @@ if TYPE_CHECKING:
 
 
 @flow(name="movies-automated")
-def automated() -> int | None:
-    """Extract, validate, train with the fixed configuration, judge, register; the version, None if it was refused."""
+def automated(configuration: str | None = None) -> int | None:
+    """Extract, validate, train, judge, register; the version, None if it was refused.
+
+    `configuration` is a file to train with in place of configuration.yaml, relative to the checkout.
+    """
     from pipelines.movies import modes
-    from pipelines.movies.training import read_configuration
+    from pipelines.movies.training import FIXED, read_configuration
 
     log = get_run_logger()
-    outcome = modes.automated(_where(), read_configuration(), log.info)
+    given = read_configuration(Path(configuration) if configuration else FIXED)
+    outcome = modes.automated(_where(), given, log.info)
     log.info("version %s: %s", outcome.version or "none", outcome.verdict.why)
     return outcome.version
 
@@ -52,24 +56,24 @@ def daily(days: int = 1) -> int:
     """Have the films rated for the last `days` days and that confirmed; those that are done are not done again."""
     from mlops_sdk.workload.days import last_days
 
-    return _ask(last_days(days), at_once=1)
+    return _ask(last_days(days), at_once=1, invoker=False)
 
 
 @flow(name="movies-backfill")
-def backfill(first: date, last: date, at_once: int = 4) -> int:
-    """Have every day from `first` to `last` done and confirmed, so many under way at once."""
+def backfill(first: date, last: date, at_once: int = 4, invoker: bool = False) -> int:
+    """Have every day from `first` to `last` done and confirmed; by messages, or by the release's own invoker."""
     from mlops_sdk.workload.days import days_between
 
-    return _ask(days_between(first, last), at_once=at_once)
+    return _ask(days_between(first, last), at_once=at_once, invoker=invoker)
 
 
-def _ask(days: Sequence[date], *, at_once: int) -> int:
+def _ask(days: Sequence[date], *, at_once: int, invoker: bool) -> int:
     from mlops_sdk.workload.flow_run import say_release
     from mlops_sdk.workload.orchestrator import orchestrator
 
     settings = ServiceSettings.parse()
     say_release(settings)
-    with orchestrator(settings, report=get_run_logger().info) as orchestra:
+    with orchestrator(settings, report=get_run_logger().info, invoker=invoker) as orchestra:
         return len(orchestra.run("ratings", days, at_once=at_once))
 
 
@@ -90,14 +94,15 @@ def main() -> int:
     """Run one of the flows in this process."""
     parser = argparse.ArgumentParser(description="Train the movie rating model")
     modes = parser.add_subparsers(dest="mode", required=True)
-    modes.add_parser("automated", help="the fixed configuration; registers what is accepted")
+    fixed = modes.add_parser("automated", help="the fixed configuration; registers what is accepted")
+    fixed.add_argument("--configuration", metavar="FILE", help="in place of configuration.yaml")
     search = modes.add_parser("experiment", help="a search of parameters; registers nothing")
     search.add_argument("--trials", type=int, default=10)
     search.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     try:
         if arguments.mode == "automated":
-            automated()
+            automated(arguments.configuration)
         else:
             experiment(arguments.trials, arguments.seed)
     except MlopsError as error:

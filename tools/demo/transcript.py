@@ -28,10 +28,16 @@ class Transcript:
         """Print a heading."""
         self.say(f"\n== {number}. {text}")
 
-    def run(self, *command: str, environ: Mapping[str, str] | None = None, may_fail: bool = False) -> int:
+    def run(
+        self,
+        *command: str,
+        environ: Mapping[str, str] | None = None,
+        may_fail: bool = False,
+        without: tuple[str, ...] = (),
+    ) -> int:
         """Run a command of `.venv`, show what it prints, and return its exit code; a failure ends the demo.
 
-        `environ` is added to the process's environment.
+        `environ` is added to the process's environment. Lines that begin with one of `without` are not shown.
         """
         self.say(f"$ {shlex.join(command)}")
         with subprocess.Popen(
@@ -44,7 +50,8 @@ class Transcript:
         ) as process:
             assert process.stdout is not None
             for line in process.stdout:
-                self.say(f"  {line.rstrip()}")
+                if not line.startswith(without):
+                    self.say(f"  {line.rstrip()}")
         if process.returncode and not may_fail:
             self.say(f"the demo ends here: {command[0]} {command[1]} ended with {process.returncode}")
             sys.exit(process.returncode)

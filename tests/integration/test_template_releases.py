@@ -1,8 +1,10 @@
 """Releases of the template pipeline: the model server with a pinned version, on the real Postgres and MLflow."""
 
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,10 @@ def template(environment: Environment, mlflow_server: MlflowServer) -> Releases:
     found = Releases(environment, ROOT)
     for number, trees in ((1, 1), (2, 40)):
         recipe = replace(TUMOURS, parameters={"n_estimators": trees, "random_state": 0})
-        version = steps.train_model(recipe, mlflow_server.uri).model_version
+        with ProcessPoolExecutor(
+            1, mp_context=get_context("spawn")
+        ) as apart:  # MLflow patches the one that trains
+            version = apart.submit(steps.train_model, recipe, mlflow_server.uri).result().model_version
         fetched = Registry(mlflow_server.uri).fetch(recipe.model, version, mlflow_server.folder / "cache")
         locked = LockedModel(name=recipe.model, version=version, digest=fetched.digest)
         found.lock(

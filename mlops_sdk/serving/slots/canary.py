@@ -7,6 +7,7 @@ share of `next` grows, keys only ever move from `current` to `next`.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 
 from mlops_sdk.release.buckets import BUCKET_HEADER, BUCKETS, SLOT_HEADER, bucket
@@ -20,6 +21,17 @@ _SLOT = SLOT_HEADER.lower().encode()
 _SLOTS: dict[bytes, SlotName] = {b"current": "current", b"next": "next"}
 _PLACES = {b"%02x" % place: place for place in range(BUCKETS)}
 _COOKIE = re.compile(rb"(?:^|;\s*)" + COOKIE.encode() + rb"=([0-9a-f]{2})(?:;|$)")
+# What is remembered stays small whatever strangers send.
+_KEYS, _KEY_BYTES = 4_096, 64
+
+
+def _hashed(key: bytes) -> int:
+    """The place of `app:key`."""
+    return sha256(key).digest()[0]
+
+
+# A hash takes as long as all else here, and who asks once often asks again.
+_remembered = lru_cache(_KEYS)(_hashed)
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,8 @@ class Canary:
             return place
         if self.key_header and (key := headers.get(self.key_header)):
             if key.isascii():  # the same byte as `bucket` finds, without going through texts
-                return sha256(self._prefix + key).digest()[0]
+                place = _remembered if len(key) <= _KEY_BYTES else _hashed
+                return place(self._prefix + key)
             return int(bucket(self.app, key.decode("latin-1")), 16)
         if (cookie := headers.get(b"cookie")) and (found := _COOKIE.search(cookie)):
             return _PLACES[found[1]]

@@ -127,6 +127,13 @@ def test_a_key_its_bucket_and_its_cookie_go_the_same_way(share: float) -> None:
     assert len({canary.slot(headers, lambda: 0.5) for headers in ways}) == 1
 
 
+@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=80))
+def test_a_key_keeps_its_bucket_whether_it_is_remembered_or_too_long_for_that(key: str) -> None:
+    canary = Canary(0.5, "app", b"x-user")
+    wanted = "next" if int(bucket("app", key), 16) < 128 else "current"
+    assert [canary.slot({b"x-user": key.encode()}, lambda: 0.5) for _ in range(2)] == [wanted] * 2
+
+
 @given(share=st.floats(0, 1), chance=st.floats(0, 1, exclude_max=True))
 def test_without_a_key_chance_decides(share: float, chance: float) -> None:
     assert Canary(share).slot({}, lambda: chance) == ("next" if chance >= share and share < 1 else "current")

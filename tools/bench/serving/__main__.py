@@ -199,7 +199,7 @@ def features(bench: Bench) -> Found:
             http.post("/update-model", json={"model_uri": "models:/linear/1"}).raise_for_status()
             http.post("/set-canary-probability", json={"probability": 0.5}).raise_for_status()
         by = {
-            "a key, hashed": ("X-User-Id", "7"),
+            "the key of one user": ("X-User-Id", "7"),
             "a bucket, as a router or a cookie gives it": (BUCKET_HEADER, "7f"),
         }
         pairs = {

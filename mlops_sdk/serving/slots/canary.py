@@ -72,8 +72,8 @@ class Canary:
             return place
         if self.key_header and (key := headers.get(self.key_header)):
             if key.isascii():  # the same byte as `bucket` finds, without going through texts
-                place = _remembered if len(key) <= _KEY_BYTES else _hashed
-                return place(self._prefix + key)
+                place_of = _remembered if len(key) <= _KEY_BYTES else _hashed
+                return place_of(self._prefix + key)
             return int(bucket(self.app, key.decode("latin-1")), 16)
         if (cookie := headers.get(b"cookie")) and (found := _COOKIE.search(cookie)):
             return _PLACES[found[1]]

@@ -26,6 +26,7 @@ from mlops_sdk.platform.supervisor import Supervisor
 from mlops_sdk.runtime import env_file
 from tools.demo.client import AskingClient, Tally
 from tools.demo.customers import MANIFEST, Customers, Victim
+from tools.demo.pipelines.stage import Stage
 from tools.demo.training import train_in_worker
 from tools.demo.transcript import ROOT, Transcript
 
@@ -82,7 +83,7 @@ def main() -> None:
     out.run("mlops", "status", ENVIRONMENT)
     out.run("mlops", "at", f"{ENVIRONMENT}@{{1.minute.ago}}")
     elapsed_s = time.monotonic() - started
-    customers = Customers(out, ENVIRONMENT, settings)
+    customers = Customers(Stage(out, ENVIRONMENT, settings))
     out.step(10, "one more release: what customers are worth, by a job in SQL that the orchestrator asks for")
     customers.release()
     confirmed_s = customers.ask(kill)

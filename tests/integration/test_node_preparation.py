@@ -10,7 +10,7 @@ import pytest
 
 from mlops_sdk.errors import MlopsError, PolicyError, UnreachableError
 from tools.clone import ROOT
-from tools.cluster import preparation, sources
+from tools.cluster import packages, preparation, sources
 from tools.cluster.binaries import Part
 from tools.cluster.claim import claimed
 from tools.cluster.requirements import lacking
@@ -39,6 +39,32 @@ def test_without_a_way_to_go_s_modules_the_tests_are_left_out_with_that_reason(
     assert lines[-1].startswith("tests/cluster is left out: ")
     with pytest.raises(UnreachableError):
         preparation.prepare(lines.append, environ)
+
+
+def test_packages_that_a_node_lacks_are_installed_and_when_they_cannot_be_had_that_is_the_reason(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lists = tmp_path / "lists"
+    apt = tmp_path / "bin" / "apt-get"
+    apt.parent.mkdir()
+    apt.write_text(
+        f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\n'
+        f'test "$2" = update && exec touch {lists}\n'
+        f"test -e {lists} || {{ echo no such package >&2; exit 100; }}\n"
+    )
+    apt.chmod(0o755)
+    monkeypatch.setenv("PATH", str(apt.parent), prepend=os.pathsep)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(packages, "missing", lambda: ["runc"])
+    environ["PATH"] = os.environ["PATH"]
+
+    packages.install(said.append, environ)
+
+    install = "--quiet install --yes --no-install-recommends runc"
+    assert (tmp_path / "asked").read_text().splitlines() == [install, "--quiet update", install]
+    apt.write_text("#!/bin/sh\necho no way to Debian >&2; exit 100\n")
+    preparation.prepare_or_leave_out(said.append, environ)
+    assert "runc): no way to Debian" in (preparation.reason_to_leave_out(environ) or "")
 
 
 def test_a_machine_that_is_too_slow_is_waited_for_only_so_long(

@@ -16,7 +16,7 @@ from typing import Any
 from mlops_sdk.errors import DeadlineError, MlopsError, PolicyError, UnreachableError
 from mlops_sdk.stack.engine import cache_root
 from tools.clone import ROOT
-from tools.cluster import sources
+from tools.cluster import packages, sources
 from tools.cluster.base_image import buildah, ensure_base
 from tools.cluster.binaries import ensure, find
 from tools.cluster.project_images import build
@@ -44,6 +44,7 @@ def prepare(report: Report, environ: Mapping[str, str] = os.environ) -> None:
     if environ.get(_GIVEN):
         report(f"tests/cluster runs on the cluster of {_GIVEN}")
         return
+    packages.install(report, environ)
     faults = lacking()
     if faults:
         raise PolicyError("; ".join(faults), remedy=f"Or name a cluster by {_GIVEN}.")

@@ -3,24 +3,8 @@
 import os
 import platform
 import shutil
-from pathlib import Path
 
-from tools.cluster import probe
-
-_PROGRAMS = {
-    "containerd": "containerd",
-    "ctr": "containerd",
-    "runc": "runc",
-    "nft": "nftables",
-    "conntrack": "conntrack",
-    "ipset": "ipset",
-    "busybox": "busybox-static",
-    "debootstrap": "debootstrap",
-    "buildah": "buildah",
-    "openssl": "openssl",
-    "ip": "iproute2",
-}
-_CNI = Path("/usr/lib/cni/bridge")
+from tools.cluster import packages, probe
 
 
 def lacking() -> list[str]:
@@ -28,9 +12,10 @@ def lacking() -> list[str]:
     if platform.system() != "Linux":
         return [f"a node needs Linux, and this is {platform.system()}"]
     faults = [] if os.geteuid() == 0 else ["a node needs root: it makes a bridge and network namespaces"]
-    packages = {package for program, package in _PROGRAMS.items() if shutil.which(program) is None}
-    if not _CNI.exists():
-        packages.add("containernetworking-plugins")
-    if packages:
-        faults.append(f"these programs are missing: apt-get install {' '.join(sorted(packages))}")
+    missing = packages.missing()
+    if missing:
+        faults.append(f"these programs are missing: apt-get install {' '.join(missing)}")
+    if shutil.which("kubectl") is None:
+        # Debian's is years older than the node: it is not asked for by name.
+        faults.append("kubectl is not on PATH")
     return faults or probe.faults()

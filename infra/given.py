@@ -23,12 +23,31 @@ class PostgresServer:
 
 
 @dataclass(frozen=True)
+class Webhook:
+    """Who is told when something is wrong. `url` may carry a token; `port` is the one in it."""
+
+    port: int
+    url: pulumi.Output[str]
+
+
+@dataclass(frozen=True)
 class Given:
-    """What stack config gives; None: the environment makes its own. `prefect` is the address of the API."""
+    """What stack config gives; None: the environment makes its own. `prefect` is the address of the API.
+
+    Of `alerts` the environment makes none: without it nobody is told.
+    """
 
     postgres: PostgresServer | None = None
     mlflow: str | None = None
     prefect: str | None = None
+    alerts: Webhook | None = None
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The TCP ports outside of the environment that its processes ask."""
+        found = {_port(urlsplit(url)) for url in (self.mlflow, self.prefect) if url}
+        found |= {one.port for one in (self.postgres, self.alerts) if one}
+        return tuple(sorted(found))
 
 
 def http_url(text: str) -> str:
@@ -43,12 +62,12 @@ def http_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def webhook_url(text: str) -> str:
-    """The address of a webhook, which may carry a token. Raises InputError."""
+def webhook(text: str) -> Webhook:
+    """The webhook that an address names. Raises InputError."""
     parts = _split(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError("is no address such as https://chat.example/hooks/TOKEN")
-    return text
+    return Webhook(_port(parts), pulumi.Output.secret(text))
 
 
 def prefect_url(text: str) -> str:
@@ -63,6 +82,10 @@ def postgres_server(text: str) -> PostgresServer:
     if parts.scheme not in ("postgres", "postgresql") or not parts.hostname or not parts.username:
         raise InputError("is no address such as postgresql://ADMINISTRATOR:PASSWORD@HOST:5432")
     return PostgresServer(parts.hostname, parts.port or POSTGRES_PORT, pulumi.Output.secret(text))
+
+
+def _port(parts: SplitResult) -> int:
+    return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _split(text: str) -> SplitResult:

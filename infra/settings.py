@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from infra import kubeconfig, naming
 from infra.cluster import GcpSettings, KubernetesSettings
-from infra.given import Given, PostgresServer, http_url, postgres_server, prefect_url, webhook_url
+from infra.given import Given, http_url, postgres_server, prefect_url, webhook
 from mlops_sdk.errors import InputError
 from mlops_sdk.release.project import Project, load_project
 from mlops_sdk.release.value import Value
@@ -48,7 +48,6 @@ class Settings:
     releases: tuple[ReleaseSection, ...]
     live: str | None
     given: Given = field(default_factory=Given)
-    alert_webhook: pulumi.Output[str] | None = None
 
     @property
     def folder(self) -> Path:
@@ -141,15 +140,14 @@ def read_settings() -> Settings | KubernetesSettings | GcpSettings:
     master_key = config.require_secret("masterKey")
     releases, live = _releases(config)
     given = Given(
-        postgres=_postgres(config),
+        postgres=_secret_url(config, POSTGRES_URL, postgres_server, "has a password"),
         mlflow=_url(config, "mlflowUrl", http_url) or project.registry_uri,
         prefect=_url(config, "prefectUrl", prefect_url),
+        alerts=_secret_url(config, ALERT_WEBHOOK, webhook, "may carry a token"),
     )
     if kind == "local":
         ports = _ports(config.get_object("ports"))
-        return Settings(
-            project, environment, "local", ports, master_key, releases, live, given, _alert_webhook(config)
-        )
+        return Settings(project, environment, "local", ports, master_key, releases, live, given)
     if kind == "kubernetes":
         written = _written(config, KubernetesConfig)
         _require_database(written, given)
@@ -209,23 +207,11 @@ def _require_database(written: KubernetesConfig, given: Given) -> None:
                 )
 
 
-def _postgres(config: pulumi.Config) -> PostgresServer | None:
-    found = _url(config, POSTGRES_URL, postgres_server)
-    if found and not pulumi.runtime.is_config_secret(config.full_key(POSTGRES_URL)):
-        raise _fault(
-            POSTGRES_URL, "has a password and is no secret; `pulumi config set --secret` writes it encrypted"
-        )
+def _secret_url(config: pulumi.Config, key: str, parse: Callable[[str], T], why: str) -> T | None:
+    found = _url(config, key, parse)
+    if found is not None and not pulumi.runtime.is_config_secret(config.full_key(key)):
+        raise _fault(key, f"{why} and is no secret; `mlops secrets set` writes it encrypted")
     return found
-
-
-def _alert_webhook(config: pulumi.Config) -> pulumi.Output[str] | None:
-    if _url(config, ALERT_WEBHOOK, webhook_url) is None:
-        return None
-    if not pulumi.runtime.is_config_secret(config.full_key(ALERT_WEBHOOK)):
-        raise _fault(
-            ALERT_WEBHOOK, "may carry a token and is no secret; set it with `pulumi config set --secret`"
-        )
-    return config.require_secret(ALERT_WEBHOOK)
 
 
 def _url(config: pulumi.Config, key: str, parse: Callable[[str], T]) -> T | None:

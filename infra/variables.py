@@ -11,6 +11,7 @@ import pulumi
 from pydantic import SecretStr
 
 from infra import naming
+from infra.given import Given
 from mlops_sdk.release.project import Project
 from mlops_sdk.runtime.keys import BY_NAME
 from mlops_sdk.runtime.passwords import derive, derive_shared
@@ -75,6 +76,11 @@ def environment(platform: Platform, key: SecretStr) -> EnvironmentSettings:
         service_host=platform.service_host,
         pubsub_project=platform.pubsub_project,
     )
+
+
+def given(parts: Given) -> dict[str, pulumi.Input[str]]:
+    """The secret variables of the environment layer that a person gave: not derived from the master key."""
+    return {"MLOPS_ALERT_WEBHOOK": parts.alerts.url} if parts.alerts else {}
 
 
 def operator(platform: Platform, key: SecretStr) -> OperatorSettings:

@@ -23,8 +23,7 @@ class EnvironmentFiles(pulumi.ComponentResource):
                 **variables.by_key(
                     lambda key: variables.environment(settings, key).variables(), settings.master_key
                 ),
-                # A person's, not derived from the master key as all other secrets are.
-                **({"MLOPS_ALERT_WEBHOOK": settings.alert_webhook} if settings.alert_webhook else {}),
+                **variables.given(settings.given),
             },
             opts=inside,
         )

@@ -114,7 +114,7 @@ class ConfigFile:
         document.pop("encryptionsalt", None)
         values = document.get("config") or {}
         for key in [key for key, value in values.items() if _is_secure(value)]:
-            if key == f"{config.PROJECT}:{config.POSTGRES_URL}":
+            if key.removeprefix(f"{config.PROJECT}:") in (config.POSTGRES_URL, config.ALERT_WEBHOOK):
                 values[key] = ""
             else:
                 del values[key]

@@ -51,6 +51,12 @@ def _kind(name: str, model: type[BaseModel], definitions: dict[str, Any]) -> dic
     properties = {f"{PROJECT}:{key}": value for key, value in schema["properties"].items()}
     properties |= {
         f"{PROJECT}:masterKey": {**_SECRET, "description": "what every password is derived from"},
+        f"{PROJECT}:alertWebhook": {
+            "anyOf": [
+                {**_SECRET, "description": "who is told of dates that were not confirmed"},
+                {"const": ""},
+            ]
+        },
         f"{PROJECT}:releases": {
             "type": "object",
             "description": "rendered from the ledger: do not edit",

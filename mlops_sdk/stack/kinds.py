@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.alias_generators import to_camel
 
 RELEASE_KEYS = ("releases", "live", "basis")
-SECRET_KEYS = ("masterKey", "postgresUrl")
+SECRET_KEYS = ("masterKey", "postgresUrl", "alertWebhook")
 
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -199,7 +199,7 @@ class LocalConfig(_Keys):
 
 
 KINDS: dict[str, type[_Keys]] = {"local": LocalConfig, "kubernetes": KubernetesConfig, "gcp": GcpConfig}
-"""Each kind's keys, but for those of every kind: `masterKey`, `postgresUrl` and the release part."""
+"""Each kind's keys, but for those of every kind: secrets and the release part."""
 
 
 def names(kind: type[_Keys]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import pytest
 
 from infra import job_template
 from infra.components.cluster import parts
-from infra.given import Given, PostgresServer
+from infra.given import Given, PostgresServer, webhook
 from mlops_sdk.provider.flow import definition
 from mlops_sdk.release.flows import FlowSpec
 from mlops_sdk.runtime.keys import BY_NAME
@@ -245,6 +245,27 @@ def test_servers_that_are_given_are_not_made() -> None:
     assert names == {"relay", "prefect-worker", "agent"}
     assert made.resources["env-shown"]["data"]["MLFLOW_TRACKING_URI"] == "http://models.example"
     assert made.resources["env-shown"]["data"]["MLOPS_WORK_POOL"] == "recommender-stg"
+
+
+def test_pods_may_ask_what_is_given_at_its_port_and_nothing_else_outside() -> None:
+    def ports(given: Given) -> list[int]:
+        policy = declared("stg", given=given).resources.get("policy-allow-given")
+        return [port["port"] for port in policy["spec"]["egress"][0]["ports"]] if policy else []
+
+    server = PostgresServer("db.example", 6000, pulumi.Output.secret(GIVEN_URL))
+    http = Given(server, "http://models.example:5001", "https://flows.example/api")
+    assert ports(Given()) == []
+    assert ports(http) == [443, 5001, 6000]
+    assert ports(Given(mlflow="http://models.example", alerts=webhook("https://chat.example/a"))) == [80, 443]
+
+
+def test_the_address_that_alerts_go_to_is_a_secret_of_the_environment_s_layer() -> None:
+    made = declared("stg", a_section(1), given=Given(alerts=webhook("https://chat.example/hooks/abc")))
+    holders = [name for name, inputs in made.resources.items() if "hooks/abc" in json.dumps(inputs)]
+    assert holders == ["env-secret"]
+    assert (
+        made.resources["env-secret"]["stringData"]["MLOPS_ALERT_WEBHOOK"] == "https://chat.example/hooks/abc"
+    )
 
 
 def test_prefect_keeps_its_data_in_postgres_where_config_says_that_it_can() -> None:

@@ -11,7 +11,7 @@ import pulumi.runtime
 import pytest
 
 import infra.settings
-from infra.given import Given, PostgresServer, http_url, postgres_server, prefect_url
+from infra.given import Given, PostgresServer, http_url, postgres_server, prefect_url, webhook
 from infra.kinds import local
 from infra.settings import Ports, Settings, read_settings
 from mlops_sdk.errors import InputError
@@ -180,9 +180,7 @@ def test_flows_on_a_prefect_that_others_use_have_the_environments_name() -> None
 
 
 def test_the_address_that_alerts_go_to_is_a_variable_of_the_environment() -> None:
-    def change(settings: Settings) -> Settings:
-        return replace(settings, alert_webhook=pulumi.Output.secret("https://chat.example/hooks/abc"))
-
+    change = given(alerts=webhook("https://chat.example/hooks/abc"))
     values = declared(1, live=1, change=change).resources["environment"]["values"]
     assert values["MLOPS_ALERT_WEBHOOK"] == "https://chat.example/hooks/abc"
     assert "MLOPS_ALERT_WEBHOOK" not in declared(1).resources["environment"]["values"]
@@ -293,7 +291,7 @@ def test_what_is_no_such_url_is_refused_without_being_quoted(parse: Callable[[st
 
 def test_a_postgres_whose_url_is_plain_text_or_was_lost_is_refused() -> None:
     base = {"kind": "local", "masterKey": "x", "ports": PORTS.model_dump_json()}
-    for value, message in ((GIVEN_URL, "pulumi config set --secret"), ("", "set it again")):
+    for value, message in ((GIVEN_URL, "mlops secrets set"), ("", "set it again")):
         pulumi.runtime.set_mocks(Declared(), project="mlops-sdk", stack="local", preview=False)
         config = {f"mlops-sdk:{key}": text for key, text in {**base, "postgresUrl": value}.items()}
         pulumi.runtime.set_all_config(config, ["mlops-sdk:masterKey"])

@@ -27,8 +27,8 @@ class LayerArgs:
 class Layer(pulumi.ComponentResource):
     """ConfigMap and Secret. What is secret is in no ConfigMap; a layer without shown variables has none.
 
-    `digest` covers both, for pods that must start anew when a variable changes. It says nothing of a secret: each is
-    derived from 256 random bits.
+    `digest` covers both, for pods that must start anew when a variable changes. It says nothing of a secret: among
+    them is always one that is derived from 256 random bits.
     """
 
     digest: pulumi.Output[str]

@@ -120,11 +120,13 @@ def policies(settings: ClusterSettings[Any]) -> dict[str, manifests.Object]:
                 {"ports": [_tcp(443)]},
             ],
         }
-    if settings.given.postgres is not None or settings.kind == "gcp":
-        found["allow-postgres"] = {
+    outside_ports = {*settings.given.ports, *([settings.database_port] if settings.kind == "gcp" else [])}
+    if outside_ports:
+        # Where they are, only their names say, which a policy cannot have.
+        found["allow-given"] = {
             **everybody,
             "policyTypes": ["Egress"],
-            "egress": [{"ports": [_tcp(settings.database_port)]}],
+            "egress": [{"ports": [_tcp(port) for port in sorted(outside_ports)]}],
         }
     return found
 

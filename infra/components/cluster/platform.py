@@ -1,5 +1,6 @@
 """The platform of an environment on a cluster: all that stands there before the first release."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +48,9 @@ class Platform(pulumi.ComponentResource):
         self._args, self._settings = args, args.settings
         settings = args.settings
         self.environment = self._layer(
-            parts.ENVIRONMENT, lambda key: variables.environment(settings, key).variables()
+            parts.ENVIRONMENT,
+            lambda key: variables.environment(settings, key).variables(),
+            variables.given(settings.given),
         )
         operator = self._layer(parts.OPERATOR, lambda key: variables.operator(settings, key).variables())
         database = self._database([self.environment, operator])
@@ -71,9 +74,10 @@ class Platform(pulumi.ComponentResource):
         Gateway(naming.GATEWAY, GatewayArgs(settings), pulumi.ResourceOptions(parent=self))
         self.register_outputs({})
 
-    def _layer(self, name: str, build: Any) -> Layer:
-        shown, secrets = variables.shown(build), variables.secrets(build, self._settings.master_key)
-        return Layer(name, LayerArgs(self._settings, shown, secrets), pulumi.ResourceOptions(parent=self))
+    def _layer(self, name: str, build: Any, given: Mapping[str, pulumi.Input[str]] | None = None) -> Layer:
+        secrets = {**variables.secrets(build, self._settings.master_key), **(given or {})}
+        args = LayerArgs(self._settings, variables.shown(build), secrets)
+        return Layer(name, args, pulumi.ResourceOptions(parent=self))
 
     def _database(self, before: list[pulumi.Resource]) -> Job:
         settings, needs = self._settings, list(before)

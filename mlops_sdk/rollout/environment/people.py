@@ -26,6 +26,7 @@ from mlops_sdk.stack.drive import Stack
 SECRETS = {
     "masterKey": "what every role's password is derived from; `mlops up` makes it",
     "postgresUrl": "a given Postgres: the address of its administrator",
+    "alertWebhook": "the address that is told of dates which were not confirmed",
 }
 """The secrets that stack config can hold, and what each is for."""
 

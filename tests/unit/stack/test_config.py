@@ -167,16 +167,15 @@ def test_an_environment_without_config_is_told_what_to_begin_with(tmp_path: Path
         ConfigFile(tmp_path, "prd").create_missing()
 
 
-def test_a_given_postgres_whose_secret_is_lost_stays_given(tmp_path: Path) -> None:
+def test_what_a_person_gave_and_is_lost_has_to_be_given_again(tmp_path: Path) -> None:
     file = ConfigFile(tmp_path, "local")
-    file.write(
-        {"config": {"mlops-sdk:postgresUrl": {"secure": "v1:x"}, "mlops-sdk:masterKey": {"secure": "v1:y"}}}
-    )
+    keys = ("postgresUrl", "alertWebhook", "masterKey")
+    file.write({"config": {f"mlops-sdk:{key}": {"secure": "v1:x"} for key in keys}})
     assert config.has_given_postgres(file.read())
 
     file.forget_secrets()
 
-    assert file.read()["config"] == {"mlops-sdk:postgresUrl": ""}
+    assert file.read()["config"] == {"mlops-sdk:postgresUrl": "", "mlops-sdk:alertWebhook": ""}
 
 
 def test_secrets_of_a_lost_passphrase_are_dropped_and_nothing_else(tmp_path: Path) -> None:

@@ -47,4 +47,4 @@ CMD ["python", "-P", "-m", "mlops_sdk.cli", "--help"]
 FROM code AS invoker
 LABEL dev.mlops.target="invoker"
 EXPOSE 8080
-CMD ["python", "-P", "-m", "mlops_sdk.workload.invoke"]
+CMD ["python", "-P", "-m", "mlops_sdk.workload.invoke", "--help"]

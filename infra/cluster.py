@@ -100,10 +100,15 @@ class ClusterSettings(Generic[C]):
         return naming.SERVICE_PORT
 
     def invoker_url(self, section: ReleaseSection) -> str | None:
-        """Where the release's own invoker answers, seen from a pod; None without one."""
-        if section.jobs is None:
+        """Where the release's own invoker answers in the cluster; None without one there."""
+        if section.jobs is None or not self.invokers_inside:
             return None
         return f"http://{naming.invoker_name(section)}:{naming.INVOKER_PORT}"
+
+    @property
+    def invokers_inside(self) -> bool:
+        """Whether the invokers of releases run in the cluster."""
+        return True
 
     @property
     def gateway_ranges(self) -> tuple[str, ...]:
@@ -146,6 +151,11 @@ class GcpSettings(ClusterSettings[GcpConfig]):
     def gateway_ranges(self) -> tuple[str, ...]:
         """The network's own proxies, and where Google's health checks come from (documented, fixed)."""
         return (naming.PROXIES, "130.211.0.0/22", "35.191.0.0/16")
+
+    @property
+    def invokers_inside(self) -> bool:
+        """False: each is a service of Cloud Run, whose address Google gives when it is made."""
+        return self.config.invoker_on == "cluster"
 
     @property
     def pubsub_project(self) -> str | None:

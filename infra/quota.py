@@ -72,8 +72,6 @@ def sizes(settings: ClusterSettings[Any]) -> Iterator[Size]:
         yield parts.mlflow(settings, naming.DATA).size
     if settings.given.prefect is None:
         yield parts.prefect(settings).size
-    if settings.config.invoker and getattr(settings.config, "invoker_on", "cluster") == "cluster":
-        yield parts.invoker(settings).size
     service = settings.config.service
     own = Size(cpu=service.cpu, memory=service.memory)
     serving = [one for one in settings.releases if one.service is not None]
@@ -81,7 +79,9 @@ def sizes(settings: ClusterSettings[Any]) -> Iterator[Size]:
         yield own
     for release in settings.releases:
         if release.jobs is not None:
-            yield from jobs.SIZES
+            yield jobs.CONSUMER_SIZE
+            if settings.invokers_inside:
+                yield jobs.INVOKER_SIZE
 
 
 def _shown(need: float) -> str:

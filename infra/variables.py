@@ -97,7 +97,6 @@ def operator(platform: Platform, key: SecretStr) -> OperatorSettings:
 
 def release(platform: Platform, section: ReleaseSection, key: SecretStr) -> Variables:
     """The release layer, given the master key."""
-    invoker_url = platform.invoker_url(section)
     service = ServiceSettings(
         **environment(platform, key).model_dump(),
         release=section.release,
@@ -110,8 +109,8 @@ def release(platform: Platform, section: ReleaseSection, key: SecretStr) -> Vari
         service_port=platform.service_port(section),
         state=section.state,
         jobs=section.jobs,
-        invoker_url=invoker_url,
-        invoker_token=derive_shared(key, "invoker") if invoker_url else None,
+        invoker_url=platform.invoker_url(section),
+        invoker_token=derive_shared(key, "invoker") if section.jobs is not None else None,
         models={name: ModelPin.from_document(pin) for name, pin in section.models.items()},
         parameters=section.parameters,
     )

@@ -1,5 +1,7 @@
 """The kind `gcp`: a Google Cloud project of its own, around the same namespace as on any cluster."""
 
+from collections.abc import Mapping
+
 import pulumi
 import pulumi_gcp
 import pulumi_kubernetes
@@ -50,28 +52,35 @@ def assemble(settings: GcpSettings) -> None:
         ClusterArgs(settings, network.network, network.subnet, identities.emails[NODES]),
         after(project, network, identities),
     )
-    if config.invoker and config.invoker_on == "cloud-run":
-        part = naming.INVOKER
-        Invoker(
-            part,
+    invokers = {
+        section.digest: Invoker(
             InvokerArgs(
                 settings,
-                email=identities.emails[part],
-                member=identities.members[part],
+                section,
+                email=identities.emails[naming.INVOKER],
+                member=identities.members[naming.INVOKER],
                 network=network.network,
                 subnet=network.subnet,
                 database=database.address,
             ),
             after(project, network),
-        )
+        ).url
+        for section in settings.releases
+        if section.jobs is not None and not settings.invokers_inside
+    }
     Alerts("alerts", AlertsArgs(settings), after(project))
-    _inside(settings, cluster, database, identities, artifacts)
+    _inside(settings, cluster, database, identities, artifacts, invokers)
 
 
 def _inside(
-    settings: GcpSettings, gke: Cluster, database: Database, identities: Identities, artifacts: Artifacts
+    settings: GcpSettings,
+    gke: Cluster,
+    database: Database,
+    identities: Identities,
+    artifacts: Artifacts,
+    invokers: Mapping[str, pulumi.Output[str]],
 ) -> None:
-    """What is in the cluster: the same components as on any other."""
+    """What is in the cluster: the same components as on any other. `invokers` are addresses by a release's digest."""
     cluster = pulumi_kubernetes.Provider(
         "cluster",
         kubeconfig=gke.kubeconfig,
@@ -84,23 +93,23 @@ def _inside(
 
     namespace = Namespace("namespace", NamespaceArgs(settings), after())
     name = DatabaseName(naming.POSTGRES, DatabaseNameArgs(settings, database.address), after(namespace))
-    Account(
-        naming.FLOW_RUN, AccountArgs(settings, (), identities.annotations(naming.FLOW_RUN)), after(namespace)
-    )
+    for part in (naming.FLOW_RUN, naming.INVOKER):
+        Account(part, AccountArgs(settings, (), identities.annotations(part)), after(namespace))
     platform = Platform(
         "platform",
         PlatformArgs(
             settings,
             admin_url=database.admin_url,
             bucket=artifacts.url,
-            identities={
-                part: identities.annotations(part) for part in (naming.MLFLOW, naming.AGENT, naming.INVOKER)
-            },
+            identities={part: identities.annotations(part) for part in (naming.MLFLOW, naming.AGENT)},
         ),
         after(namespace, name, database),
     )
     releases = [
-        Release(ReleaseArgs(settings, section, platform.environment), after(platform))
+        Release(
+            ReleaseArgs(settings, section, platform.environment, invokers.get(section.digest)),
+            after(platform),
+        )
         for section in settings.releases
     ]
     live = settings.live_release

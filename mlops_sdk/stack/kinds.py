@@ -64,7 +64,7 @@ class Images(_Keys):
     service: Image
     """Target `service`: the model service of a release whose lock names no image of its own."""
     invoker: Image | None = None
-    """Target `invoker`; needed where `invoker` is set."""
+    """Target `invoker`; needed by a release with jobs whose images are in no `image_repository`."""
     postgres: Image | None = None
     """An image laid out as Docker's `postgres`, with pgvector. Absent: the server that the job image brings."""
 
@@ -119,8 +119,6 @@ class ClusterConfig(_Keys):
     """StorageClass of all claims; absent: the cluster's default."""
     artifact_size: Quantity = "10Gi"
     """The claim of MLflow's artifacts, where they are in no bucket."""
-    invoker: bool = False
-    """Whether the invoker is part of the environment."""
     mlflow_url: str | None = None
     """An MLflow that somebody else runs, without credentials. Absent: the environment's own."""
     prefect_url: str | None = None
@@ -170,7 +168,7 @@ class GcpConfig(ClusterConfig):
     alert_email: Email
     """Who is told by alerts."""
     invoker_on: Literal["cluster", "cloud-run"] = "cluster"
-    """Where the invoker runs."""
+    """Where the invokers of releases run."""
     operators: tuple[str, ...] = ()
     """Members (user:…, group:…) who may forward ports and read logs of the cluster."""
     authorized_networks: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -23,11 +23,14 @@ from mlops_sdk.traffic.prefect_api import call
 from tests.support.clients import clients
 from tests.support.cluster import RealCluster, until
 from tests.support.cluster_environment import (
+    PLANTED,
     ClusterEnvironment,
     cluster_environment,
     kubectl_json,
+    project_images,
     train,
 )
+from tools.cluster.project_images import reference
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -38,7 +41,9 @@ _PATH = "/recommend?user_id=7&k=5"
 def stg(tmp_path_factory: pytest.TempPathFactory, real_cluster: RealCluster) -> Iterator[ClusterEnvironment]:
     """An environment that is up, with films in its source database and models in its registry."""
     with cluster_environment(tmp_path_factory.mktemp("stg"), real_cluster) as made:
+        made.plant()
         made.run("up", "stg")
+        made.plant_registry()
         train(made)
         yield made
 
@@ -55,7 +60,9 @@ def test_up_makes_every_server_ready_and_a_second_one_changes_nothing(stg: Clust
     assert f"context {stg.cluster.access.context}" in said
 
 
-def test_two_releases_go_live_one_after_the_other_and_no_request_fails(stg: ClusterEnvironment) -> None:
+def test_two_releases_go_live_one_after_the_other_in_steps_and_no_request_fails(
+    stg: ClusterEnvironment,
+) -> None:
     stg.run("deploy", "stacks/releases/v0.0.1.yaml", "-e", "stg", "-m", "the first release")
     first = until(lambda: _answered_by(stg, "v0.0.1"), "an answer of the first release")
     assert first.json()
@@ -65,6 +72,9 @@ def test_two_releases_go_live_one_after_the_other_and_no_request_fails(stg: Clus
     assert {answer for answer in seen if answer.startswith("v")} <= {"v0.0.1", "v0.0.2"}
     assert not [answer for answer in seen if not answer.startswith("v")], seen
     assert stg.json("status", "stg")["live"] == "v0.0.2"
+    with open_session(load_project(stg.clone.root), "stg") as session:
+        shifted = [entry for entry in reversed(session.ledger.entries()) if entry.kind == "shifted"]
+    assert [entry.details["share"] for entry in shifted] == [64, 192]
 
 
 def test_the_state_job_cut_the_release_s_schema(stg: ClusterEnvironment) -> None:
@@ -113,43 +123,27 @@ def test_a_flow_is_scheduled_while_its_release_is_live(stg: ClusterEnvironment) 
 
 
 def test_drift_by_hand_is_seen_and_mended(stg: ClusterEnvironment) -> None:
+    service = f"service-{short(stg.json('status', 'stg')['digest'])}"
     with stg.api() as api:
         api.merge("deployments", "relay", {"spec": {"replicas": 2}})
+        api.merge("deployments", service, {"spec": {"replicas": 0}})
+    until(lambda: "v0.0.2" in json.dumps(stg.json("status", "stg")["drift"]), "drift in the status")
     stg.clone.shell_of("stg", "pulumi refresh --yes --skip-preview --stack stg --non-interactive")
     said = stg.clone.shell_of("stg", "pulumi preview --diff --stack stg --non-interactive")
     assert "replicas" in said
     stg.run("up", "stg")
     with stg.api() as api:
         assert api.require("deployments", "relay")["spec"]["replicas"] == 1
+    assert stg.json("status", "stg")["drift"] == []
 
 
-def test_planted_secrets_are_found_nowhere(stg: ClusterEnvironment) -> None:
-    with stg.api() as api:
-        planted = {
-            base64.b64decode(value).decode()
-            for secret in api.list("secrets")
-            for name, value in (secret.get("data") or {}).items()
-            if name.endswith(("URL", "KEY", "PASSWORD"))
-        }
-        shown = json.dumps(
-            [api.list(kind) for kind in ("configmaps", "pods", "deployments", "jobs", "events")]
-        )
-        logs = "".join(api.log(pod.name, last=2000) for pod in read_pods(api) if pod.running)
-    assert len(planted) >= 3
-    shown += logs
-    shown += stg.clone.shell_of("stg", "pulumi stack export --stack stg")
-    for command in (
-        ("status", "stg"),
-        ("history", "stg"),
-        ("env", "stg", "--host"),
-        ("secrets", "ls", "stg"),
-    ):
-        shown += stg.run(*command, "-o", "json")
-    for path in (stg.folder.parent.parent / ".mlops" / "stg").rglob("*"):
-        if path.is_file() and path.suffix in (".json", ".log"):
-            shown += path.read_text(encoding="utf-8", errors="replace")
-    shown += (Path(stg.clone.root) / "stacks" / "Pulumi.stg.yaml").read_text(encoding="utf-8")
-    assert [len(secret) for secret in planted if secret in shown] == []
+def test_a_shell_inside_has_the_environment_s_variables_and_ends_with_its_command_s_code(
+    stg: ClusterEnvironment,
+) -> None:
+    names = {line.partition("=")[0] for line in stg.run("shell", "stg", "--", "env").splitlines()}
+    assert names >= {"MLOPS_ENVIRONMENT", "MLOPS_OPERATOR_URL", "PREFECT_API_URL"}
+    stg.run("shell", "stg", "--in", "mlflow", "--", "sh", "-c", "exit 7", code=7)
+    assert "name another workload with --in" in stg.run("shell", "stg", "--in", "nobody", "--", "env", code=6)
 
 
 def test_a_release_whose_service_crashes_is_turned_back_with_its_pods_words(stg: ClusterEnvironment) -> None:
@@ -165,23 +159,71 @@ def test_a_release_whose_service_crashes_is_turned_back_with_its_pods_words(stg:
     assert _answered_by(stg, "v0.0.2")
 
 
+def test_a_release_whose_image_cannot_be_pulled_fails_with_that_and_goes_live_once_it_can(
+    stg: ClusterEnvironment,
+) -> None:
+    manifest = stg.clone.manifest("v0.0.4", candidates=150)
+    said = stg.run("deploy", manifest, "-e", "stg", "-m", "its images are not pushed yet", code=20)
+    commit = stg.clone.git("rev-parse", "HEAD").strip()
+    assert reference("job", commit) in said
+    assert "ImagePull" in said
+    assert stg.json("status", "stg")["live"] == "v0.0.2"
+    project_images(stg.clone.root, stg.cluster)
+    stg.run("deploy", manifest, "-e", "stg", "-m", "one more than is kept")
+    assert _answered_by(stg, "v0.0.4")
+
+
 def test_a_release_that_is_kept_no_longer_leaves_the_namespace_and_its_state_is_given_up(
     stg: ClusterEnvironment,
 ) -> None:
-    first = next(one for one in stg.json("status", "stg")["releases"] if one["release"] == "v0.0.1")
-    manifest = stg.clone.manifest("v0.0.4", candidates=150)
-    text = (stg.clone.root / manifest).read_text(encoding="utf-8").replace("ref: HEAD", "ref: HEAD~1")
-    (stg.clone.root / manifest).write_text(text, encoding="utf-8")
-    stg.run("deploy", manifest, "-e", "stg", "-m", "one more than is kept")
     with open_session(load_project(stg.clone.root), "stg") as session:
-        assert session.ledger.statuses()[first["digest"]] in ("unreferenced", "retired")
+        first = next(one for one in session.ledger.bindings(retired=True) if one.release == "v0.0.1")
+        assert session.ledger.statuses()[first.digest] in ("unreferenced", "retired")
     with stg.api() as api:
         objects = [
             one["metadata"]["name"]
             for kind in ("deployments", "services", "jobs", "configmaps", "secrets")
             for one in api.list(kind)
         ]
-    assert [name for name in objects if short(first["digest"]) in name] == []
+    assert [name for name in objects if short(first.digest) in name] == []
+
+
+def test_planted_secrets_are_found_nowhere(stg: ClusterEnvironment) -> None:
+    with stg.api() as api:
+        planted = [
+            base64.b64decode(value).decode()
+            for secret in api.list("secrets")
+            for name, value in (secret.get("data") or {}).items()
+            if name.endswith(("URL", "URI", "KEY", "PASSWORD", "TOKEN", "WEBHOOK"))
+        ]
+        logs = "".join(api.log(pod.name, last=2000) for pod in read_pods(api) if pod.running)
+    assert any(PLANTED["alerts"] in text for text in planted)
+    # Of an address it is the password that nobody may see, also where the rest of it is shown.
+    secret = {*PLANTED.values(), *(urlsplit(text).password or text for text in planted)}
+    assert len(secret) >= 6
+    everything = "all,configmaps,cronjobs,events,networkpolicies,httproutes,gateways,persistentvolumeclaims"
+    places = {
+        "objects of the cluster": kubectl_json(stg, "get", everything, "-o", "json"),
+        "logs of pods": logs,
+        "what commands and their errors print": "\n".join(stg.printed),
+        "state": stg.clone.shell_of("stg", "pulumi stack export --stack stg"),
+        "stack config": (stg.clone.root / "stacks" / "Pulumi.stg.yaml").read_text(encoding="utf-8"),
+        "arguments": b"\n".join(list(stg.arguments)).decode(errors="replace"),
+    }
+    for command in ("status", "history", "doctor"):
+        places[command] = stg.run(command, "stg", "-o", "json")
+    places["secrets ls"] = stg.run("secrets", "ls", "stg", "-o", "json")
+    places["env"] = stg.run("env", "stg", "--host", "-o", "json")
+    for path in stg.folder.rglob("*"):
+        # Variables of an operator, and Pulumi's passphrase: a person's own, and nobody else may read them.
+        own = path.parent.name == "env" or path.name == "passphrase"
+        if path.is_file() and own:
+            assert path.stat().st_mode & 0o077 == 0, path
+        elif path.is_file():
+            places[str(path)] = path.read_text(encoding="utf-8", errors="replace")
+    assert "mlops_sdk.serving.run" in places["arguments"]
+    assert "no_such_" in places["what commands and their errors print"]
+    assert [(place, len(one)) for place, text in places.items() for one in secret if one in text] == []
 
 
 def test_destroy_leaves_nothing_behind(stg: ClusterEnvironment) -> None:
@@ -219,11 +261,16 @@ def _run_flow(stg: ClusterEnvironment, deployment: str) -> str:
 
 
 def _shorten_the_wait(stg: ClusterEnvironment) -> None:
-    """A crashing service is given 45 s by the program of this clone, in place of the time of a first pull."""
-    program = stg.clone.root / "infra" / "manifests.py"
-    text = program.read_text(encoding="utf-8")
-    assert "PROGRAM_READY_S = 300" in text
-    program.write_text(text.replace("PROGRAM_READY_S = 300", "PROGRAM_READY_S = 45"), encoding="utf-8")
+    """A service or Job that does not run is given 45 s by the program of this clone, not the time of a first pull."""
+    waits = {
+        "manifests.py": ("PROGRAM_READY_S = 300", "PROGRAM_READY_S = 45"),
+        "components/cluster/job.py": ('create=f"{DEADLINE_S}s"', 'create="45s"'),
+    }
+    for name, (usual, shorter) in waits.items():
+        program = stg.clone.root / "infra" / name
+        text = program.read_text(encoding="utf-8")
+        assert usual in text
+        program.write_text(text.replace(usual, shorter), encoding="utf-8")
     stg.clone.git("commit", "--quiet", "-am", "Wait for a shorter time")
 
 

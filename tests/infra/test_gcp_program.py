@@ -4,8 +4,10 @@ import json
 
 from infra import job_template
 from infra.components.gcp.cluster import kubeconfig
+from infra.components.gcp.invoker import SECRETS
 from infra.naming import account_id
 from mlops_sdk.runtime.passwords import derive
+from mlops_sdk.runtime.settings import ServiceSettings
 from tests.standins.gcp.property_names import faults
 from tests.support.cluster_stacks import declared, settings
 from tests.support.environment import MASTER_KEY
@@ -111,17 +113,46 @@ def test_the_cluster_has_private_nodes_and_its_kubeconfig_no_secret() -> None:
 
 
 def test_the_invoker_is_where_config_says() -> None:
-    on_cluster, on_cloud_run = declared("prd", invokerOn="cluster"), declared("prd")
-    assert "invoker-deployment" in on_cluster.resources
-    assert not on_cluster.of("cloudrunv2/service:Service")
-    assert "invoker-deployment" not in on_cloud_run.resources
+    release, name = a_section(1, jobs="pipelines.rfm.job:JOBS"), f"invoker-{digest12(1)}"
+    inside, on_cloud_run = declared("prd", release, invokerOn="cluster"), declared("prd", release)
+    pod = inside.resources[f"{name}-deployment"]["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == "invoker"  # it may send messages and not receive them
+    assert not inside.of("cloudrunv2/service:Service")
+    assert not inside.of("secretmanager/secret:Secret")
+    assert f"{name}-deployment" not in on_cloud_run.resources
     (service,) = on_cloud_run.of("cloudrunv2/service:Service").values()
+    assert service["ingress"] == "INGRESS_TRAFFIC_INTERNAL_ONLY"
+    assert service["name"] == name
+    layers = [
+        on_cloud_run.resources[layer]["data"] for layer in ("env-shown", f"release-{digest12(1)}-shown")
+    ]
+    assert layers[1]["MLOPS_INVOKER_URL"] == f"https://{name}-run.example"
     (one,) = service["template"]["containers"]
-    shown = {entry["name"]: entry.get("value") for entry in one["envs"]}
+    shown = {entry["name"]: entry["value"] for entry in one["envs"] if "value" in entry}
     assert shown["MLOPS_DATABASE_HOST"] == "10.9.8.7"
-    assert shown["MLOPS_SOURCE_URL"] is None
-    url = on_cloud_run.resources["invoker-secret-value"]["secretData"]
+    assert {**layers[0], **layers[1], **shown, "MLOPS_INVOKER_URL": ""} == {**shown, "MLOPS_INVOKER_URL": ""}
+    secret = {
+        entry["name"]: entry["valueSource"]["secretKeyRef"] for entry in one["envs"] if "value" not in entry
+    }
+    assert set(secret) == {"MLOPS_SOURCE_URL", "MLOPS_DATABASE_PASSWORD", "MLOPS_INVOKER_TOKEN"}
+    url = on_cloud_run.resources[f"{name}-source-url-value"]["secretData"]
     assert "@10.9.8.7:5432/source" in url
+    assert url not in json.dumps(service)
+    for reader in on_cloud_run.of(":SecretIamMember").values():
+        assert reader["member"] == "serviceAccount:account-invoker@p"
+
+
+def test_what_a_release_s_invoker_reads_is_all_that_a_release_s_program_needs() -> None:
+    release = a_section(1, jobs="pipelines.rfm.job:JOBS")
+    made = declared("prd", release)
+    (service,) = made.of("cloudrunv2/service:Service").values()
+    (one,) = service["template"]["containers"]
+    secrets = dict.fromkeys(SECRETS, "a secret") | {"MLOPS_SOURCE_URL": "postgresql://a:b@c/d"}
+    environ = {entry["name"]: entry.get("value", secrets.get(entry["name"])) for entry in one["envs"]}
+    settings_read = ServiceSettings.parse(environ)
+    assert settings_read.jobs == "pipelines.rfm.job:JOBS"
+    assert settings_read.database_host == "10.9.8.7"
+    assert settings_read.invoker_token is not None
 
 
 def test_somebody_is_told_of_dead_letters_a_full_disk_and_a_service_that_does_not_answer() -> None:
@@ -143,7 +174,7 @@ def test_a_release_is_the_same_objects_as_on_any_cluster() -> None:
 
 def test_every_property_is_one_of_pulumi_gcps_own_classes() -> None:
     for place in ("cluster", "cloud-run"):
-        made = declared("prd", a_section(1), live=1, invokerOn=place)
+        made = declared("prd", a_section(1, jobs="pipelines.rfm.job:JOBS"), live=1, invokerOn=place)
         google = {name: token for name, token in made.types.items() if token.startswith("gcp:")}
         assert len(google) > 60
         wrong = {name: faults(token, made.resources[name]) for name, token in google.items()}

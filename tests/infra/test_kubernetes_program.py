@@ -11,6 +11,7 @@ import pytest
 from infra import job_template
 from infra.components.cluster import parts
 from infra.given import Given, PostgresServer, webhook
+from mlops_sdk.errors import InputError
 from mlops_sdk.provider.flow import definition
 from mlops_sdk.release.flows import FlowSpec
 from mlops_sdk.runtime.keys import BY_NAME
@@ -101,6 +102,7 @@ def test_a_release_s_jobs_have_a_consumer_and_an_invoker_in_its_own_image_with_b
     assert invoker["command"][3:5] == ["mlops_sdk.workload.invoke", "pipelines.rfm.job:JOBS"]
     assert consumer["envFrom"] == invoker["envFrom"] == service["envFrom"]
     assert consumer["image"] == settings("stg").image("job", a_section(1))
+    assert invoker["image"] == settings("stg").image("invoker", a_section(1))
     shown = made.resources[f"release-{ONE}-shown"]["data"]
     assert shown["MLOPS_INVOKER_URL"] == f"http://invoker-{ONE}:8080"
     assert shown["MLOPS_JOBS"] == "pipelines.rfm.job:JOBS"
@@ -349,8 +351,10 @@ def test_no_secret_is_in_plain_text_anywhere() -> None:
 
 @pytest.mark.parametrize("target", ["invoker", "postgres"])
 def test_an_image_that_is_needed_and_not_named_is_an_error_that_names_the_key(target: str) -> None:
-    with pytest.raises(Exception, match="mlops-sdk:images"):
-        settings("stg").image(target)
+    images = {"job": "r/job:1", "service": "r/service:1"}
+    with pytest.raises(InputError, match=f"no image for target {target}") as caught:
+        settings("stg", images=images).image(target)
+    assert "mlops-sdk:images" in str(caught.value)
 
 
 @pulumi.runtime.test  # type: ignore[untyped-decorator]

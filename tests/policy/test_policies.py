@@ -56,9 +56,7 @@ def every() -> dict[str, Declared]:
             # Both places of the invoker, so that a policy sees its pods too.
             found[stack] = declared(stack, *RELEASES, live=1)
         images = {"job": "r/job:1", "service": "r/service:1", "invoker": "r/invoker:1", "postgres": "r/pg:17"}
-        found["stg with all"] = declared(
-            "stg", *RELEASES, live=1, images=images, invoker=True, prefectOnPostgres=True
-        )
+        found["stg with all"] = declared("stg", *RELEASES, live=1, images=images, prefectOnPostgres=True)
         found["prd in the cluster"] = declared("prd", *RELEASES, live=1, invokerOn="cluster")
     return found
 

@@ -3,27 +3,28 @@
 `mlops` is run as a person runs it. Pulumi's Kubernetes plugin is the stand-in of `tests/standins`.
 """
 
+import base64
+import json
 import re
 import secrets
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from mlops_sdk.cluster.api import ApiServer
+from tests.support.arguments import arguments_seen
 from tests.support.clone import Clone, make_clone
 from tests.support.cluster import RealCluster
 from tests.support.cluster_program import STANDIN
 from tools.clone import git
 from tools.cluster.node import GATEWAY_CLASS
-from tools.cluster.project_images import REPOSITORY, build, checked_out, export, reference
-
-IMAGE_TARGETS = ("service", "job")
+from tools.cluster.project_images import REPOSITORY, TARGETS, build, checked_out, export, reference
 
 NAMES = """
 import os
@@ -65,7 +66,8 @@ def ask() -> None:
 """
 """A flow that says which variables its pod has, and no value; and one that has a job done, asked for in both ways."""
 
-DECLARED = """jobs: pipelines.names:JOBS
+DECLARED = """shift: {steps: [25, 75], each: {requests: 40}}
+jobs: pipelines.names:JOBS
 flows:
   printing: {run: "pipelines/printing.py:print_variables", schedule: "0 3 1 1 *"}
   ask: {run: "pipelines/printing.py:ask"}
@@ -73,13 +75,25 @@ flows:
 """What the second release's manifest has more than the first one's."""
 
 
+PLANTED = {
+    "alerts": f"planted-{secrets.token_hex(12)}",
+    "registry": f"planted-{secrets.token_hex(12)}",
+}
+"""Secrets that a test knows again: of stack config, and of the images' registry."""
+
+
 @dataclass(frozen=True)
 class ClusterEnvironment:
-    """The environment `stg` of a clone, in `namespace` of a real cluster."""
+    """The environment `stg` of a clone, in `namespace` of a real cluster.
+
+    `printed` is all that commands printed, `arguments` the command lines that processes of the machine had meanwhile.
+    """
 
     clone: Clone
     cluster: RealCluster
     namespace: str
+    arguments: set[bytes] = field(default_factory=set)
+    printed: list[str] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
@@ -93,7 +107,29 @@ class ClusterEnvironment:
     def run(self, *arguments: str, code: int = 0) -> str:
         """Run `mlops ARGUMENTS`; return all that it prints."""
         done = self.clone.run(*arguments, code=code, timeout_s=600)
-        return done.stdout + done.stderr
+        self.printed.append(done.stdout + done.stderr)
+        return self.printed[-1]
+
+    def plant(self) -> None:
+        """Give stack config a secret of a person's."""
+        file = self.clone.root / ".mlops" / "planted"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(f"http://relay:1/hooks/{PLANTED['alerts']}", encoding="utf-8")
+        self.clone.shell_of("stg", f".venv/bin/mlops secrets set stg alertWebhook < {file}")
+        file.unlink()
+
+    def plant_registry(self) -> None:
+        """Give the namespace the credentials of the images' registry, as a person does."""
+        text = json.dumps({"auths": {REPOSITORY: {"username": "puller", "password": PLANTED["registry"]}}})
+        document = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "kubernetes.io/dockerconfigjson",
+            "metadata": {"name": "registry"},
+            "data": {".dockerconfigjson": base64.b64encode(text.encode()).decode()},
+        }
+        with self.api() as api:
+            api.apply("secrets", document)
 
     def inside(self, *command: str) -> str:
         """Run a command of the clone with the variables of an operator, by forwards."""
@@ -133,7 +169,7 @@ def project_images(root: Path, cluster: RealCluster) -> None:
     commit = git(root, "rev-parse", "HEAD")
     with tempfile.TemporaryDirectory(prefix="mlops-images-") as folder:
         source = checked_out(root, commit, Path(folder, "source"))
-        names = [build(source, commit, target, print) for target in IMAGE_TARGETS]
+        names = [build(source, commit, target, print) for target in TARGETS]
         cluster.node.import_image(export({name: name for name in names}, Path(folder, "images.tar")))
 
 
@@ -141,13 +177,14 @@ def project_images(root: Path, cluster: RealCluster) -> None:
 def cluster_environment(folder: Path, cluster: RealCluster) -> Iterator[ClusterEnvironment]:
     """A clone with an environment `stg` whose stack config names the cluster; destroyed at the end."""
     clone = make_clone(folder)
-    made = ClusterEnvironment(clone, cluster, f"stg-{secrets.token_hex(3)}")
-    configure(made)
-    project_images(clone.root, cluster)
-    try:
-        yield made
-    finally:
-        made.destroy()
+    with arguments_seen() as seen:
+        made = ClusterEnvironment(clone, cluster, f"stg-{secrets.token_hex(3)}", seen)
+        configure(made)
+        project_images(clone.root, cluster)
+        try:
+            yield made
+        finally:
+            made.destroy()
 
 
 def configure(made: ClusterEnvironment) -> None:
@@ -171,7 +208,7 @@ def configure(made: ClusterEnvironment) -> None:
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "-m", "A project with an environment on a cluster")
     commit = git(root, "rev-parse", "HEAD")
-    images = {target: reference(target, commit) for target in IMAGE_TARGETS}
+    images = {target: reference(target, commit) for target in ("service", "job")}
     (root / "stacks" / "Pulumi.stg.yaml").write_text(
         "config:\n"
         "  mlops-sdk:kind: kubernetes\n"
@@ -184,6 +221,7 @@ def configure(made: ClusterEnvironment) -> None:
         f"  mlops-sdk:gatewayClass: {GATEWAY_CLASS}\n"
         f"  mlops-sdk:gatewayPort: {made.cluster.gateway_port}\n"
         f"  mlops-sdk:host: {made.namespace}.test\n"
+        "  mlops-sdk:imagePullSecret: registry\n"
         "  mlops-sdk:databaseSize: 1Gi\n"
         "  mlops-sdk:artifactSize: 1Gi\n"
         "  mlops-sdk:backup: {schedule: '0 3 * * *', keepDays: 7, size: 1Gi}\n",

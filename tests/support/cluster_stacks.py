@@ -27,6 +27,7 @@ OUTPUTS: Mapping[str, dict[str, Any]] = {
     "ServiceIdentity": {"member": "serviceAccount:service-1@gcp-sa-pubsub.iam.gserviceaccount.com"},
     "DatabaseInstance": {"privateIpAddress": "10.9.8.7"},
     "SecretVersion": {"version": "1"},
+    "cloudrunv2/service:Service": {"uri": "https://{name}.example"},
     "IAMCustomRole": {"name": "projects/p/roles/{name}"},
     "UptimeCheckConfig": {"uptimeCheckId": "{name}-id"},
     "NotificationChannel": {"name": "projects/p/notificationChannels/{name}"},

@@ -16,7 +16,7 @@ from mlops_sdk.release.digest import short
 from mlops_sdk.stack.config import ReleaseSection
 
 CONSUMER, INVOKER = "jobs", "release-invoker"
-"""Components of a release. The second is not the environment's own invoker, which is an image of its own."""
+"""Components of a release."""
 
 SETTLED_S = 10
 """A consumer has no port to ask: one that stays for so long has imported its jobs and found its queue."""
@@ -26,7 +26,6 @@ GRACE_S = 60
 
 CONSUMER_SIZE = Size(cpu="100m", memory="384Mi", limit_memory="2Gi")
 INVOKER_SIZE = Size(cpu="50m", memory="192Mi", limit_memory="384Mi")
-SIZES = (CONSUMER_SIZE, INVOKER_SIZE)
 """What a release with jobs asks for beside its service."""
 
 
@@ -40,18 +39,28 @@ class JobsArgs:
 
 
 class Jobs(pulumi.ComponentResource):
-    """Two Deployments of one pod each, a Service and a network policy, all named by the release's digest.
+    """The consumer's Deployment, and the invoker's with a Service and a network policy, unless it runs elsewhere.
 
-    Both follow the pointer by themselves: no job is taken by a release that is not live.
+    All are named by the release's digest. Both follow the pointer by themselves: no job is taken by a release that is
+    not live.
     """
 
     def __init__(self, name: str, args: JobsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mlops-sdk:cluster:Jobs", name, None, opts)
         settings, section = args.settings, args.section
         self._args = args
-        self._deployment(name, CONSUMER, consumer(settings, section), minReadySeconds=SETTLED_S)
+        # On Google Cloud messages are sent and received as accounts of their own.
+        google = settings.kind == "gcp"
+        account = naming.FLOW_RUN if google else None
+        self._deployment(name, CONSUMER, consumer(settings, section), account, minReadySeconds=SETTLED_S)
+        if settings.invokers_inside:
+            self._invoker(naming.INVOKER if google else None)
+        self.register_outputs({})
+
+    def _invoker(self, account: str | None) -> None:
+        settings, section = self._args.settings, self._args.section
         invoker_name = naming.invoker_name(section)
-        self._deployment(invoker_name, INVOKER, invoker(settings, section))
+        self._deployment(invoker_name, INVOKER, invoker(settings, section), account)
         metadata = manifests.metadata(settings, invoker_name, INVOKER, section)
         port = {"name": "main", "port": naming.INVOKER_PORT, "targetPort": naming.INVOKER_PORT}
         inside = pulumi.ResourceOptions(parent=self)
@@ -68,9 +77,10 @@ class Jobs(pulumi.ComponentResource):
             spec=answering(INVOKER, naming.INVOKER_PORT, askers, **{manifests.DIGEST: short(section.digest)}),
             opts=inside,
         )
-        self.register_outputs({})
 
-    def _deployment(self, name: str, component: str, container: Container, **more: Any) -> None:
+    def _deployment(
+        self, name: str, component: str, container: Container, account: str | None, **more: Any
+    ) -> None:
         settings, section = self._args.settings, self._args.section
         apps.v1.Deployment(
             f"{name}-deployment",
@@ -85,8 +95,7 @@ class Jobs(pulumi.ComponentResource):
                     container,
                     component=component,
                     section=section,
-                    # On Google Cloud messages are sent and received as an account of its own.
-                    account=naming.FLOW_RUN if settings.kind == "gcp" else None,
+                    account=account,
                     grace_s=GRACE_S,
                     triggers=self._args.triggers,
                 ),
@@ -120,7 +129,7 @@ def invoker(settings: ClusterSettings[Any], section: ReleaseSection) -> Containe
     listen = ("--host", parts.EVERY_ADDRESS, "--port", str(naming.INVOKER_PORT))
     return Container(
         name="invoker",
-        image=settings.image("job", section),
+        image=settings.image("invoker", section),
         command=manifests.module("mlops_sdk.workload.invoke", str(section.jobs), *listen),
         size=INVOKER_SIZE,
         port=naming.INVOKER_PORT,

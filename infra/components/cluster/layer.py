@@ -16,10 +16,13 @@ from mlops_sdk.stack.config import ReleaseSection
 
 @dataclass(frozen=True)
 class LayerArgs:
-    """`shown` are the variables that are no secret, `secrets` the others, each a Pulumi secret."""
+    """`shown` are the variables that are no secret, `secrets` the others, each a Pulumi secret.
+
+    A shown one may be known only once something else is made.
+    """
 
     settings: ClusterSettings[Any]
-    shown: Mapping[str, str]
+    shown: Mapping[str, pulumi.Input[str]]
     secrets: Mapping[str, pulumi.Input[str]]
     section: ReleaseSection | None = None
 
@@ -41,9 +44,7 @@ class Layer(pulumi.ComponentResource):
             core.v1.ConfigMap(f"{name}-shown", metadata=metadata, data=dict(args.shown), opts=inside)
         secrets = {key: variables.marked(value) for key, value in args.secrets.items()}
         core.v1.Secret(f"{name}-secret", metadata=metadata, type="Opaque", string_data=secrets, opts=inside)
-        self.digest = pulumi.Output.unsecret(
-            pulumi.Output.all(**secrets).apply(lambda found: digest_of({**args.shown, **found}))
-        )
+        self.digest = pulumi.Output.unsecret(pulumi.Output.all(**args.shown, **secrets).apply(digest_of))
         self.register_outputs({"digest": self.digest})
 
 

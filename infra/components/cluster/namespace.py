@@ -98,7 +98,6 @@ def policies(settings: ClusterSettings[Any]) -> dict[str, manifests.Object]:
         naming.MLFLOW: naming.MLFLOW_PORT,
         naming.PREFECT: naming.PREFECT_PORT,
         naming.AGENT: naming.AGENT_PORT,
-        naming.INVOKER: naming.INVOKER_PORT,
     }
     for component, port in servers.items():
         found[component] = answering(component, port, inside)

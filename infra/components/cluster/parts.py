@@ -120,19 +120,6 @@ def agent(settings: ClusterSettings[Any]) -> Container:
     )
 
 
-def invoker(settings: ClusterSettings[Any]) -> Container:
-    """The invoker: takes calls of a workload and queues them. Its image says what it runs."""
-    return Container(
-        name=naming.INVOKER,
-        image=settings.image("invoker"),
-        environment={"PORT": str(naming.INVOKER_PORT)},
-        size=Size(cpu="50m", memory="256Mi"),
-        port=naming.INVOKER_PORT,
-        layers=(ENVIRONMENT,),
-        probes=manifests.http_probes("/livez", naming.INVOKER_PORT),
-    )
-
-
 def database_job(settings: ClusterSettings[Any], *, administrator: bool) -> Container:
     """What makes databases, roles, control tables and the ledger; `administrator`: whether there is such a Secret."""
     return Container(

@@ -36,7 +36,7 @@ class PlatformArgs:
 
 
 class Platform(pulumi.ComponentResource):
-    """Variables, the database's contents, relay, MLflow, Prefect, agent, invoker and Gateway.
+    """Variables, the database's contents, relay, MLflow, Prefect, agent and Gateway.
 
     Not the namespace, nor the server that Postgres is: they come before it and differ by kind.
     """
@@ -68,9 +68,6 @@ class Platform(pulumi.ComponentResource):
             pulumi.ResourceOptions(parent=self, depends_on=[self.environment, database]),
         )
         self._agent(database, operator)
-        if settings.config.invoker and not _is_elsewhere(settings):
-            account = self._account(naming.INVOKER)
-            self._server(naming.INVOKER, parts.invoker(settings), alone=False, account=account)
         Gateway(naming.GATEWAY, GatewayArgs(settings), pulumi.ResourceOptions(parent=self))
         self.register_outputs({})
 
@@ -149,7 +146,3 @@ class Platform(pulumi.ComponentResource):
             ),
             pulumi.ResourceOptions(parent=self, depends_on=[self.environment]),
         )
-
-
-def _is_elsewhere(settings: ClusterSettings[Any]) -> bool:
-    return getattr(settings.config, "invoker_on", "cluster") != "cluster"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
+from pydantic import SecretStr
 
 from infra import manifests, naming, variables
 from infra.cluster import ClusterSettings
@@ -19,11 +20,15 @@ from mlops_sdk.stack.config import ReleaseSection
 
 @dataclass(frozen=True)
 class ReleaseArgs:
-    """`environment` is the platform's layer, whose change starts the service anew."""
+    """`environment` is the platform's layer, whose change starts the service anew.
+
+    `invoker_url` is the address of an invoker that is not in the cluster.
+    """
 
     settings: ClusterSettings[Any]
     section: ReleaseSection
     environment: Layer
+    invoker_url: pulumi.Output[str] | None = None
 
 
 class Release(pulumi.ComponentResource):
@@ -35,18 +40,7 @@ class Release(pulumi.ComponentResource):
     def __init__(self, args: ReleaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         settings, section = args.settings, args.section
         super().__init__("mlops-sdk:cluster:Release", naming.release_name(section), None, opts)
-        layer = Layer(
-            naming.layer_name(section),
-            LayerArgs(
-                settings,
-                shown=variables.shown(lambda key: variables.release(settings, section, key)),
-                secrets=variables.secrets(
-                    lambda key: variables.release(settings, section, key), settings.master_key
-                ),
-                section=section,
-            ),
-            pulumi.ResourceOptions(parent=self),
-        )
+        layer = Layer(naming.layer_name(section), _layer(args), pulumi.ResourceOptions(parent=self))
         triggers: dict[str, pulumi.Input[str]] = {
             "mlops.dev/environment-layer": args.environment.digest,
             "mlops.dev/release-layer": layer.digest,
@@ -89,6 +83,21 @@ class Release(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[state]),
             )
         self.register_outputs({})
+
+
+def _layer(args: ReleaseArgs) -> LayerArgs:
+    settings, section = args.settings, args.section
+
+    def release(key: SecretStr) -> variables.Variables:
+        return variables.release(settings, section, key)
+
+    elsewhere = {"MLOPS_INVOKER_URL": args.invoker_url} if args.invoker_url is not None else {}
+    return LayerArgs(
+        settings,
+        shown={**variables.shown(release), **elsewhere},
+        secrets=variables.secrets(release, settings.master_key),
+        section=section,
+    )
 
 
 def state_job(settings: ClusterSettings[Any], section: ReleaseSection) -> Container:

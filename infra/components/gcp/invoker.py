@@ -1,15 +1,19 @@
-"""The invoker on Cloud Run, in place of one in the cluster."""
+"""The invoker of a release on Cloud Run, in place of one in the cluster."""
 
 from dataclasses import dataclass
 
 import pulumi
 from pulumi_gcp import cloudrunv2, secretmanager
 
-from infra import naming, variables
+from infra import manifests, naming, variables
 from infra.cluster import GcpSettings
+from infra.components.cluster import parts
 from infra.manifests import Object
+from mlops_sdk.release.digest import short
+from mlops_sdk.stack.config import ReleaseSection
 
-SECRET_VARIABLE = "MLOPS_SOURCE_URL"  # noqa: S105 - the name of a variable
+SECRETS = ("MLOPS_SOURCE_URL", "MLOPS_DATABASE_PASSWORD", "MLOPS_INVOKER_TOKEN")
+"""The secret variables that an invoker reads."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,7 @@ class InvokerArgs:
     """`email` and `member` are its service account; `network` and `subnet` ids; `database` is Postgres' address."""
 
     settings: GcpSettings
+    section: ReleaseSection
     email: pulumi.Input[str]
     member: pulumi.Input[str]
     network: pulumi.Input[str]
@@ -25,79 +30,111 @@ class InvokerArgs:
 
 
 class Invoker(pulumi.ComponentResource):
-    """A Cloud Run service that only the network may call, with the environment layer of variables.
+    """A Cloud Run service that only the network may call, with both layers of the release's variables.
 
-    The one secret of that layer comes from Secret Manager; the service's account may read that one and no other.
+    Secrets come from Secret Manager, each in a secret of its own that the service's account may read. Google asks
+    callers for no identity: the bearer token of the release is what the invoker itself checks. `url` is its address.
     """
 
-    def __init__(self, name: str, args: InvokerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("mlops-sdk:gcp:Invoker", name, None, opts)
-        settings, config = args.settings, args.settings.config
-        inside = pulumi.ResourceOptions(parent=self)
-        secret = secretmanager.Secret(
-            f"{name}-secret",
-            project=config.project,
-            secret_id=f"{settings.namespace}-source-url",
-            replication={"userManaged": {"replicas": [{"location": config.region}]}},
-            opts=inside,
-        )
-        secrets = variables.secrets(
-            lambda key: variables.environment(settings, key).variables(), settings.master_key
-        )
-        url = pulumi.Output.all(secrets[SECRET_VARIABLE], args.database).apply(
-            lambda found: found[0].replace(f"@{naming.POSTGRES}:", f"@{found[1]}:")
-        )
-        version = secretmanager.SecretVersion(
-            f"{name}-secret-value", secret=secret.id, secret_data=variables.marked(url), opts=inside
-        )
-        reader = secretmanager.SecretIamMember(
-            f"{name}-secret-reader",
-            project=config.project,
-            secret_id=secret.secret_id,
-            role="roles/secretmanager.secretAccessor",
-            member=args.member,
-            opts=inside,
-        )
-        cloudrunv2.Service(
-            name,
-            name=f"{settings.namespace}-invoker",
+    url: pulumi.Output[str]
+
+    def __init__(self, args: InvokerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        self._args, self._name = args, naming.invoker_name(args.section)
+        super().__init__("mlops-sdk:gcp:Invoker", self._name, None, opts)
+        config = args.settings.config
+        references, readable = self._secrets()
+        service = cloudrunv2.Service(
+            f"{self._name}-run",
+            name=self._name,
             project=config.project,
             location=config.region,
-            deletion_protection=config.deletion_protection,
+            # It keeps nothing, and goes when its release is kept no longer.
+            deletion_protection=False,
             ingress="INGRESS_TRAFFIC_INTERNAL_ONLY",
-            template=_template(args, secret.secret_id, version.version),
-            labels={"environment": settings.environment, "managed-by": "mlops-sdk"},
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[version, reader]),
+            invoker_iam_disabled=True,
+            template=self._template(references),
+            labels={
+                "environment": args.settings.environment,
+                "managed-by": "mlops-sdk",
+                "release": short(args.section.digest),
+            },
+            opts=pulumi.ResourceOptions(parent=self, depends_on=readable),
         )
-        self.register_outputs({})
+        self.url = service.uri
+        self.register_outputs({"url": self.url})
 
+    def _secrets(self) -> tuple[list[Object], list[pulumi.Resource]]:
+        """How the service refers to each secret variable, and what must be there before it can."""
+        args, config, inside = self._args, self._args.settings.config, pulumi.ResourceOptions(parent=self)
+        values = {
+            **variables.secrets(
+                lambda key: variables.environment(args.settings, key).variables(), args.settings.master_key
+            ),
+            **variables.secrets(
+                lambda key: variables.release(args.settings, args.section, key), args.settings.master_key
+            ),
+        }
+        references: list[Object] = []
+        readable: list[pulumi.Resource] = []
+        for variable in SECRETS:
+            part = variable.removeprefix("MLOPS_").lower().replace("_", "-")
+            secret = secretmanager.Secret(
+                f"{self._name}-{part}",
+                project=config.project,
+                secret_id=f"{self._name}-{part}",
+                replication={"userManaged": {"replicas": [{"location": config.region}]}},
+                opts=inside,
+            )
+            # Names of the cluster's Services mean nothing here.
+            value = pulumi.Output.all(values[variable], args.database).apply(
+                lambda found: found[0].replace(f"@{naming.POSTGRES}:", f"@{found[1]}:")
+            )
+            version = secretmanager.SecretVersion(
+                f"{self._name}-{part}-value",
+                secret=secret.id,
+                secret_data=variables.marked(value),
+                opts=inside,
+            )
+            reader = secretmanager.SecretIamMember(
+                f"{self._name}-{part}-reader",
+                project=config.project,
+                secret_id=secret.secret_id,
+                role="roles/secretmanager.secretAccessor",
+                member=args.member,
+                opts=inside,
+            )
+            source = {"secretKeyRef": {"secret": secret.secret_id, "version": version.version}}
+            references.append({"name": variable, "valueSource": source})
+            readable += [version, reader]
+        return references, readable
 
-def _template(args: InvokerArgs, secret: pulumi.Input[str], version: pulumi.Input[str]) -> Object:
-    settings = args.settings
-    shown: dict[str, pulumi.Input[str]] = {
-        **variables.shown(lambda key: variables.environment(settings, key).variables()),
-        # Names of the cluster's Services mean nothing here.
-        "MLOPS_DATABASE_HOST": args.database,
-    }
-    envs: list[Object] = [{"name": key, "value": value} for key, value in shown.items()]
-    source = {"secretKeyRef": {"secret": secret, "version": version}}
-    envs.append({"name": SECRET_VARIABLE, "valueSource": source})
-    probe = {"httpGet": {"path": "/livez"}}
-    return {
-        "serviceAccount": args.email,
-        "scaling": {"minInstanceCount": 0, "maxInstanceCount": 5},
-        "vpcAccess": {
-            "egress": "PRIVATE_RANGES_ONLY",
-            "networkInterfaces": [{"network": args.network, "subnetwork": args.subnet}],
-        },
-        "containers": [
-            {
-                "image": settings.image("invoker"),
-                "ports": {"containerPort": naming.INVOKER_PORT},
-                "resources": {"limits": {"cpu": "1", "memory": "512Mi"}},
-                "startupProbe": probe,
-                "livenessProbe": probe,
-                "envs": envs,
-            }
-        ],
-    }
+    def _template(self, secrets: list[Object]) -> Object:
+        args, settings, section = self._args, self._args.settings, self._args.section
+        shown: dict[str, pulumi.Input[str]] = {
+            **variables.shown(lambda key: variables.environment(settings, key).variables()),
+            **variables.shown(lambda key: variables.release(settings, section, key)),
+            "MLOPS_DATABASE_HOST": args.database,
+        }
+        command = manifests.module(
+            "mlops_sdk.workload.invoke", str(section.jobs), "--host", parts.EVERY_ADDRESS
+        )
+        return {
+            "serviceAccount": args.email,
+            "scaling": {"minInstanceCount": 0, "maxInstanceCount": 5},
+            "vpcAccess": {
+                "egress": "PRIVATE_RANGES_ONLY",
+                "networkInterfaces": [{"network": args.network, "subnetwork": args.subnet}],
+            },
+            "containers": [
+                {
+                    "image": settings.image("invoker", section),
+                    "commands": list(command),
+                    "ports": {"containerPort": naming.INVOKER_PORT},
+                    "resources": {"limits": {"cpu": "1", "memory": "512Mi"}},
+                    # Not its /healthcheck: the release's role in Postgres may come later.
+                    "startupProbe": {"tcpSocket": {"port": naming.INVOKER_PORT}},
+                    "livenessProbe": {"httpGet": {"path": "/livez"}},
+                    "envs": [*({"name": key, "value": value} for key, value in shown.items()), *secrets],
+                }
+            ],
+        }

@@ -30,7 +30,8 @@ from tests.support.cluster_environment import (
     project_images,
     train,
 )
-from tools.cluster.project_images import reference
+from tools.cluster.base_image import buildah
+from tools.cluster.project_images import TARGETS, reference
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -58,6 +59,28 @@ def test_up_makes_every_server_ready_and_a_second_one_changes_nothing(stg: Clust
     assert "0 resources changed" in said
     # The cluster is shown before it is changed.
     assert f"context {stg.cluster.access.context}" in said
+
+
+def test_images_say_whose_code_they_are_run_as_nobody_and_hold_neither_model_nor_secret(
+    stg: ClusterEnvironment,
+) -> None:
+    if stg.cluster.node is None:
+        pytest.skip("a given cluster has its images from elsewhere")
+    commit = stg.clone.git("rev-parse", "HEAD").strip()
+    for target in TARGETS:
+        name = reference(target, commit)
+        assert stg.run("image", "ref", target).strip() == name
+        found = json.loads(buildah("inspect", "--type", "image", name))["OCIv1"]["config"]
+        assert found["User"] == "10001:10001"
+        assert found["Labels"]["org.opencontainers.image.revision"] == commit
+        assert found["Labels"]["dev.mlops.target"] == target
+        container = buildah("from", "--pull-never", name).strip()
+        try:
+            strange = "-name MLmodel -o -name .git -o -name '*.env' -o -name passphrase -o -name tests"
+            ls = f"ls -d /app/pipelines && find /app /tmp /var/lib/mlops {strange}"
+            assert buildah("run", "--isolation", "chroot", container, "sh", "-c", ls) == "/app/pipelines\n"
+        finally:
+            buildah("rm", container)
 
 
 def test_two_releases_go_live_one_after_the_other_in_steps_and_no_request_fails(

@@ -84,7 +84,7 @@ PLANTED = {
 
 @dataclass(frozen=True)
 class ClusterEnvironment:
-    """The environment `stg` of a clone, in `namespace` of a real cluster.
+    """An environment of a clone, in `namespace` of a real cluster.
 
     `printed` is all that commands printed, `arguments` the command lines that processes of the machine had meanwhile.
     """
@@ -94,11 +94,12 @@ class ClusterEnvironment:
     namespace: str
     arguments: set[bytes] = field(default_factory=set)
     printed: list[str] = field(default_factory=list)
+    environment: str = "stg"
 
     @property
     def folder(self) -> Path:
         """The environment's folder on this machine."""
-        return self.clone.root / ".mlops" / "stg"
+        return self.clone.root / ".mlops" / self.environment
 
     def api(self) -> ApiServer:
         """The namespace at the API server."""
@@ -115,7 +116,8 @@ class ClusterEnvironment:
         file = self.clone.root / ".mlops" / "planted"
         file.parent.mkdir(exist_ok=True)
         file.write_text(f"http://relay:1/hooks/{PLANTED['alerts']}", encoding="utf-8")
-        self.clone.shell_of("stg", f".venv/bin/mlops secrets set stg alertWebhook < {file}")
+        command = f".venv/bin/mlops secrets set {self.environment} alertWebhook < {file}"
+        self.clone.shell_of(self.environment, command)
         file.unlink()
 
     def plant_registry(self) -> None:
@@ -133,10 +135,10 @@ class ClusterEnvironment:
 
     def inside(self, *command: str) -> str:
         """Run a command of the clone with the variables of an operator, by forwards."""
-        layers = 'set -a; . ".mlops/stg/env/operator.env"; exec "$@"'
+        layers = f'set -a; . ".mlops/{self.environment}/env/operator.env"; exec "$@"'
         python = str(self.clone.root / ".venv" / "bin" / "python")
         arguments = [python if word == "python" else word for word in command]
-        return self.run("forward", "stg", "--", "bash", "-c", layers, "bash", *arguments)
+        return self.run("forward", self.environment, "--", "bash", "-c", layers, "bash", *arguments)
 
     def ask(self, path: str, **headers: str) -> httpx.Response:
         """One request of a user, by the Gateway."""
@@ -150,9 +152,8 @@ class ClusterEnvironment:
 
     def destroy(self) -> str:
         """Remove everything, as a person does."""
-        return self.clone.shell_of(
-            "stg", "pulumi destroy --yes --skip-preview --stack stg --non-interactive", timeout_s=400
-        )
+        command = f"pulumi destroy --yes --skip-preview --stack {self.environment} --non-interactive"
+        return self.clone.shell_of(self.environment, command, timeout_s=400)
 
     def json(self, *arguments: str) -> Any:
         """What `mlops ARGUMENTS -o json` prints."""
@@ -207,26 +208,33 @@ def configure(made: ClusterEnvironment) -> None:
         manifest.write(DECLARED)
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "-m", "A project with an environment on a cluster")
-    commit = git(root, "rev-parse", "HEAD")
-    images = {target: reference(target, commit) for target in ("service", "job")}
-    (root / "stacks" / "Pulumi.stg.yaml").write_text(
-        "config:\n"
-        "  mlops-sdk:kind: kubernetes\n"
-        f"  mlops-sdk:kubeconfig: {made.cluster.kubeconfig}\n"
-        f"  mlops-sdk:context: {made.cluster.access.context}\n"
-        f"  mlops-sdk:namespace: {made.namespace}\n"
-        f"  mlops-sdk:images: {{service: '{images['service']}', job: '{images['job']}'}}\n"
-        "  mlops-sdk:quota: {cpu: '8', memory: 16Gi, storage: 20Gi, pods: 40}\n"
-        "  mlops-sdk:service: {replicas: 1, maxReplicas: 1, cpu: 50m, memory: 384Mi, limitMemory: 1Gi}\n"
-        f"  mlops-sdk:gatewayClass: {GATEWAY_CLASS}\n"
-        f"  mlops-sdk:gatewayPort: {made.cluster.gateway_port}\n"
-        f"  mlops-sdk:host: {made.namespace}.test\n"
-        "  mlops-sdk:imagePullSecret: registry\n"
-        "  mlops-sdk:databaseSize: 1Gi\n"
-        "  mlops-sdk:artifactSize: 1Gi\n"
-        "  mlops-sdk:backup: {schedule: '0 3 * * *', keepDays: 7, size: 1Gi}\n",
-        encoding="utf-8",
-    )
+    stack_config(made)
+
+
+def stack_config(made: ClusterEnvironment, **more: str) -> None:
+    """The stack config of an environment that runs the clone's commit; `more` are keys beside the usual ones."""
+    commit = git(made.clone.root, "rev-parse", "HEAD")
+    keys: dict[str, object] = {
+        "kind": "kubernetes",
+        "kubeconfig": str(made.cluster.kubeconfig),
+        "context": made.cluster.access.context,
+        "namespace": made.namespace,
+        "images": {target: reference(target, commit) for target in ("service", "job")},
+        "imagePullSecret": "registry",
+        "quota": {"cpu": "8", "memory": "16Gi", "storage": "20Gi", "pods": 40},
+        "service": {"replicas": 1, "maxReplicas": 1, "cpu": "50m", "memory": "384Mi", "limitMemory": "1Gi"},
+        "gatewayClass": GATEWAY_CLASS,
+        "gatewayPort": made.cluster.gateway_port,
+        "host": f"{made.namespace}.test",
+        "databaseSize": "1Gi",
+        "artifactSize": "1Gi",
+        "backup": {"schedule": "0 3 * * *", "keepDays": 7, "size": "1Gi"},
+        **more,
+    }
+    # JSON is YAML, too.
+    lines = [f"  mlops-sdk:{key}: {json.dumps(value)}\n" for key, value in keys.items()]
+    path = made.clone.root / "stacks" / f"Pulumi.{made.environment}.yaml"
+    path.write_text("config:\n" + "".join(lines), encoding="utf-8")
 
 
 def train(made: ClusterEnvironment) -> None:

@@ -16,15 +16,14 @@ USUAL = not slow and not soak and not matrix
 # Each of a platform's ten processes would otherwise compile the same 3,000 modules again at each start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup venv cluster demo demo-all test test-all test-fast test-slow test-cluster soak kill-matrix lint bench bench-state bench-release bench-serving bench-pipelines soak-serving drift-table down clean lock
+.PHONY: help setup venv cluster demo demo-all test test-fast test-slow test-cluster soak kill-matrix lint bench bench-state bench-release bench-serving bench-pipelines soak-serving drift-table down clean lock
 
 help:
 	@echo "make setup      .venv from the lock, and the Pulumi engine"
 	@echo "make demo       from a manifest to a served recommendation and back, on this machine (KILL=consumer, invoker or worker: in the middle of the job)"
 	@echo "make demo-all   every pipeline trained, released, run, released again and rolled back, on this machine (KILL= as above; ONLY=movies for one)"
-	@echo "make test       lint, types, layers, and the tests of every level, without a cluster"
-	@echo "make test-fast  the same without the acceptance tests"
-	@echo "make test-all   make test, and the tests on Kubernetes where this machine can run a node (Linux, root), or on that of MLOPS_TEST_KUBECONFIG"
+	@echo "make test       lint, types, layers, and the tests of every level; those on Kubernetes where this machine can run a node (Linux, root) or MLOPS_TEST_KUBECONFIG names one"
+	@echo "make test-fast  the same without Kubernetes and the acceptance tests"
 	@echo "make test-cluster  those on Kubernetes alone"
 	@echo "make cluster    what a Kubernetes node of this machine's own needs, for tests/cluster (Linux, root; some 17 minutes once)"
 	@echo "make test-slow  the tests that make test leaves out because others show nearly the same"
@@ -66,8 +65,6 @@ test: setup lint
 	$(PYTEST) -m "$(USUAL) and not google" tests --ignore tests/cluster --ignore tests/infra --ignore tests/policy
 	$(PROGRAM_TESTS)
 	$(PYTEST) -m "$(USUAL) and google" $(GOOGLE_TESTS)
-
-test-all: test
 	@.venv/bin/python -m tools.cluster prepare --or-leave-out
 	$(CLUSTER_TESTS)
 

@@ -80,6 +80,8 @@ def refuse_if_moved(env: Environment) -> None:
             if lease is None:
                 require_unheld(conn, env.name)
             _compare(conn, env.name, config.basis_of(document), config.cause_of(document))
+            if config.live_of(document) is None:
+                _require_nothing_live(conn, env.name)
 
 
 def _has_ledger(conn: "Connection") -> bool:
@@ -90,9 +92,7 @@ def _has_ledger(conn: "Connection") -> bool:
 def _compare(conn: "Connection", environment: str, basis: "Basis | None", cause: str) -> None:
     from mlops_sdk.ledger.entries import from_body
 
-    remedy = (
-        f"`mlops stack sync {environment}` renders it anew from the ledger; then look at it and try again."
-    )
+    remedy = _remedy(environment)
     if basis is not None:
         row = conn.execute(
             "SELECT hash FROM mlops.entry WHERE env = %s AND n = %s", [environment, basis.entry]
@@ -117,3 +117,20 @@ def _compare(conn: "Connection", environment: str, basis: "Basis | None", cause:
                 where=environment,
                 remedy=remedy,
             )
+
+
+def _require_nothing_live(conn: "Connection", environment: str) -> None:
+    """A config from which somebody took the live release would stop its service before anything else refused it."""
+    from mlops_sdk.ledger.store import read_pointer
+
+    live = read_pointer(conn, environment).digest
+    if live is not None:
+        raise MovedError(
+            f"stack config names no live release, but {live} is live",
+            where=environment,
+            remedy=_remedy(environment),
+        )
+
+
+def _remedy(environment: str) -> str:
+    return f"`mlops stack sync {environment}` renders it anew from the ledger; then look at it and try again."

@@ -329,6 +329,20 @@ def test_a_config_that_the_ledger_went_past_is_refused_and_says_how_to_sync(
         refuse_if_moved(provider)  # the entry of v0.0.1 was caused by something else
 
 
+def test_a_config_from_which_somebody_took_the_live_release_is_refused(
+    provider: ProviderEnvironment, releases: Releases, configured: ConfigFile
+) -> None:
+    newest = releases.environment.ledger.entries()[0]
+    basis = {"entry": newest.n, "digest": newest.hash}
+    configured.write(
+        {"config": {"mlops-sdk:basis": basis, "mlops-sdk:live": releases.locks["v0.0.1"].digest}}
+    )
+    refuse_if_moved(provider)
+    configured.write({"config": {"mlops-sdk:basis": basis}})
+    with pytest.raises(MovedError, match="names no live release, but sha256"):
+        refuse_if_moved(provider)
+
+
 def test_a_config_is_refused_while_another_deployer_holds_the_lease(
     environment: Environment, provider: ProviderEnvironment, releases: Releases, configured: ConfigFile
 ) -> None:

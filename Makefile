@@ -9,8 +9,8 @@ PYTEST = .venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-l
 PROGRAM_TESTS = .venv/bin/python -m pytest tests/infra tests/policy
 # With clients of Google, which share no process with Pulumi's.
 GOOGLE_TESTS = tests/integration/test_messaging*.py tests/integration/test_stores.py tests/integration/test_template_in_buckets.py
-# One process: one node a machine. Where none can run they are skipped, with the reason.
-CLUSTER_TESTS = .venv/bin/python -m pytest tests/cluster
+# Two processes share one node. Where none can run they are skipped, with the reason.
+CLUSTER_TESTS = $(PYTEST) tests/cluster
 # What runs always; the other marks are in pyproject.toml.
 USUAL = not slow and not soak and not matrix
 # Each of a platform's ten processes would otherwise compile the same 3,000 modules again at each start.

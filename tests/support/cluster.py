@@ -3,6 +3,7 @@
 One node a test run; one namespace a test. Where neither can be had, tests are left out, and say why.
 """
 
+import fcntl
 import json
 import os
 import secrets
@@ -51,8 +52,11 @@ class RealCluster:
 
 
 @pytest.fixture(scope="session")
-def real_cluster() -> Iterator[RealCluster]:
-    """This machine's node, with a Gateway controller and a Python image; or a given cluster."""
+def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
+    """This machine's node, with a Gateway controller and a Python image; or a given cluster.
+
+    All processes of a test run share one node: who comes first starts it, and stops it when nobody uses it any more.
+    """
     given = os.environ.get("MLOPS_TEST_KUBECONFIG")
     if given:
         context = os.environ.get("MLOPS_TEST_CONTEXT", "test-node")
@@ -61,12 +65,51 @@ def real_cluster() -> Iterator[RealCluster]:
         yield RealCluster(access, address, GATEWAY_PORT, None)
         return
     binaries = _binaries()
+    run = tmp_path_factory.getbasetemp()
+    run = run.parent if "PYTEST_XDIST_WORKER" in os.environ else run
+    users = run / "node-users"
+    users.mkdir(exist_ok=True)
+    started, own = run / "node", users / str(os.getpid())
     with ExitStack() as held:
+
+        def unused() -> bool:
+            with _locked(run / "node.lock"):
+                if any(users.iterdir()):
+                    return False
+                started.unlink()
+                return True
+
+        with _locked(run / "node.lock"):
+            if not started.exists():
+                _claim(held)
+                state = held.enter_context(_this_machines(binaries))
+                started.write_text(str(state), encoding="utf-8")
+                held.callback(until, unused, "the end of the node's other users", 1800)
+            own.touch()
+            held.callback(own.unlink)
+        node = Node(Path(started.read_text(encoding="utf-8")), binaries)
+        access = kubeconfig.load(node.kubeconfig, "test-node")
+        yield RealCluster(access, f"http://127.0.0.1:{GATEWAY_PORT}", GATEWAY_PORT, node)
+
+
+def _claim(held: ExitStack) -> None:
+    """Claim the machine's node, or skip. One of this run's that is just being stopped is waited for."""
+    deadline = time.monotonic() + (120 if "PYTEST_XDIST_WORKER" in os.environ else 0)
+    while True:
         try:
             held.enter_context(claimed())
+            return
         except PolicyError as error:
-            pytest.skip(f"no cluster: {error.what}")
-        yield held.enter_context(_this_machines(binaries))
+            if time.monotonic() >= deadline:
+                pytest.skip(f"no cluster: {error.what}")
+        time.sleep(0.5)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _binaries() -> Binaries:
@@ -84,15 +127,15 @@ def _binaries() -> Binaries:
 
 
 @contextmanager
-def _this_machines(binaries: Binaries) -> Iterator[RealCluster]:
+def _this_machines(binaries: Binaries) -> Iterator[Path]:
+    """The folder of a node that runs."""
     state = Path(tempfile.mkdtemp(prefix="mlops-node-"))
     node = Node(state, binaries)
     try:
         node.start()
         node.start_gateway()
         _import_python(node)
-        access = kubeconfig.load(node.kubeconfig, "test-node")
-        yield RealCluster(access, f"http://127.0.0.1:{GATEWAY_PORT}", GATEWAY_PORT, node)
+        yield state
     finally:
         node.stop()
         shutil.rmtree(state, ignore_errors=True)

@@ -1,8 +1,11 @@
 """The benches of pipelines: each runs whole, small; what their figures are of is right without a server too."""
 
 import numpy as np
+import psycopg
 import pytest
 
+from mlops_sdk.errors import NotFoundError
+from tests.support.postgres import PostgresDatabase
 from tools.bench.pipelines import retrieval
 from tools.bench.pipelines.__main__ import run
 from tools.bench.pipelines.items import exact_nearest, make_items
@@ -15,6 +18,17 @@ def test_a_bench_finds_figures_and_says_on_what(name: str) -> None:
     assert results.failed == []
     assert results.figures
     assert len(results.notes) >= 2
+
+
+def test_a_server_that_cannot_have_pgvector_is_an_error_and_no_bench_that_found_nothing(
+    postgres_database: PostgresDatabase,
+) -> None:
+    with psycopg.connect(postgres_database.conninfo(), autocommit=True) as conn:
+        retrieval.require_pgvector(conn)
+        conn.execute("CREATE VIEW public.pg_available_extensions AS SELECT 'plpgsql'::name AS name")
+        conn.execute("SET search_path = public, pg_catalog")
+        with pytest.raises(NotFoundError, match="this Postgres has no pgvector"):
+            retrieval.require_pgvector(conn)
 
 
 def test_generated_items_are_the_same_each_time_and_lie_around_the_films_whose_facts_they_have() -> None:

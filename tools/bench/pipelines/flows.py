@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from pydantic import SecretStr
 
 from mlops_sdk.platform import programs
 from mlops_sdk.platform.ports import free_ports
-from mlops_sdk.runtime.settings import ServiceSettings
 from tools.bench.figures import Figure
 from tools.bench.page import ROOT
+from tools.bench.pipelines.release_settings import process_environment, settings_with
 from tools.bench.running import Found, Say
 from tools.bench.state.server import Server
 
@@ -49,7 +48,7 @@ def measure(server: Server, size: Size, say: Say) -> Found:
         done = subprocess.run(
             [sys.executable, "-m", "tools.bench.pipelines.flow_calls", str(size.rounds)],
             cwd=ROOT,
-            env={**os.environ, **_variables(api_url)},
+            env=_variables(api_url),
             stdout=subprocess.PIPE,
             text=True,
             check=True,
@@ -105,32 +104,6 @@ def _answers(url: str) -> bool:
 
 
 def _variables(api_url: str) -> dict[str, str]:
-    """Both layers of variables of a release, of which only Prefect's address is asked."""
-    settings = ServiceSettings(
-        environment="local",
-        kind="local",
-        app="bench",
-        project_root=ROOT,
-        mlflow_tracking_uri="http://127.0.0.1:1",
-        prefect_api_url=api_url,
-        database_host="127.0.0.1",
-        database_port=1,
-        database_name="bench",
-        source_url=SecretStr("unused"),
-        router_url="http://127.0.0.1:1",
-        model_cache=ROOT,
-        release="v0.0.1",
-        release_digest="sha256:" + "0" * 64,
-        commit="0" * 40,
-        database_user="bench",
-        database_password=SecretStr("unused"),
-        pg_schema="bench",
-        service_port=4000,
-        models={},
-        parameters={},
-    )
-    found = {
-        name: value.get_secret_value() if isinstance(value, SecretStr) else value
-        for name, value in settings.variables().items()
-    }
+    """The environment of a process of a release, of which only Prefect's address is asked."""
+    found = process_environment(settings_with(prefect_api_url=api_url))
     return {**found, "PREFECT_API_URL": api_url, "PREFECT_LOGGING_LEVEL": "ERROR", "DO_NOT_TRACK": "1"}

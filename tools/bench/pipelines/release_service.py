@@ -1,6 +1,5 @@
 """A release's service as a process of its own, with the variables that `deploy` would give it."""
 
-import os
 import subprocess
 import sys
 import time
@@ -9,21 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from pydantic import SecretStr
 
 from mlops_sdk.runtime.settings import ServiceSettings
 from tools.bench.page import ROOT
+from tools.bench.pipelines.release_settings import process_environment
 
 _READY_WITHIN_S = 60.0
-
-
-def process_environment(settings: ServiceSettings) -> dict[str, str]:
-    """The whole environment of a process of the release."""
-    own = {
-        name: value.get_secret_value() if isinstance(value, SecretStr) else value
-        for name, value in settings.variables().items()
-    }
-    return {**os.environ, **own, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
 @contextmanager

@@ -13,15 +13,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psycopg
 from psycopg import sql
 from pydantic import SecretStr
 
+from mlops_sdk.errors import NotFoundError
 from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.registry.client import Registry
 from mlops_sdk.release.binding import Binding
-from mlops_sdk.runtime.passwords import derive
 from mlops_sdk.runtime.settings import ModelPin, ServiceSettings
 from mlops_sdk.state.specs import describe_state
 from pipelines.recommender import recommending, registering, steps
@@ -30,6 +32,7 @@ from tools.bench.figures import Bar, Figure, percentile
 from tools.bench.page import ROOT
 from tools.bench.pipelines.items import Items, exact_nearest, make_items
 from tools.bench.pipelines.release_service import running_service
+from tools.bench.pipelines.release_settings import settings_of
 from tools.bench.pipelines.searching import (
     AT_ONCE,
     CANDIDATES,
@@ -67,11 +70,12 @@ QUICK = Size((0, 50_000), rounds=1, seconds=4)
 
 
 def measure(server: Server, size: Size, say: Say) -> Found:
-    """Return for each table p99 of both sides, ours by theirs, recall, and the whole answer's time."""
+    """Return for each table p99 of both sides, ours by theirs, recall, and the whole answer's time.
+
+    Raises NotFoundError where Postgres has no pgvector.
+    """
     with server.admin() as conn:
-        known = conn.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'").fetchone()
-    if known is None:
-        return [], ["Left out: retrieval: this Postgres has no pgvector."]
+        require_pgvector(conn)
     found: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="mlops-bench-") as made, Servers(Path(made), say) as servers:
         folder, registry = Path(made), servers.mlflow_registry()
@@ -89,6 +93,12 @@ def measure(server: Server, size: Size, say: Say) -> Found:
         "Postgres then has less to do. Generated items are real films whose vector is moved by noise (cosine about "
         "0.8). Recall is of the 10 nearest, held to an exact search of the same vectors: the generator's users' mean."
     ]
+
+
+def require_pgvector(conn: psycopg.Connection[Any]) -> None:
+    """Raise NotFoundError where this server cannot have pgvector."""
+    if not conn.execute("SELECT FROM pg_available_extensions WHERE name = 'vector'").rowcount:
+        raise NotFoundError("this Postgres has no pgvector", remedy="`make setup` brings one that has it")
 
 
 def figures(times: Times, recalls: tuple[float, float], items: int) -> list[Figure]:
@@ -212,25 +222,12 @@ def _reranker(registry: str, items: Items, folder: Path) -> ModelPin:
 def _settings(
     server: Server, name: str, binding: Binding, registry: str, reranker: ModelPin, folder: Path
 ) -> ServiceSettings:
-    return ServiceSettings(
-        environment="local",
-        kind="local",
-        app=name,
-        project_root=ROOT,
+    return settings_of(
+        server,
+        name,
+        binding,
         mlflow_tracking_uri=registry,
-        prefect_api_url="http://127.0.0.1:1/api",
-        database_host="127.0.0.1",
-        database_port=server.port,
-        database_name=name,
-        source_url=SecretStr("unused"),
-        router_url="http://127.0.0.1:1",
         model_cache=folder / "cache",
-        release=binding.release,
-        release_digest=binding.digest,
-        commit="a" * 40,
-        database_user=binding.role,
-        database_password=derive(server.master_key, binding.role),
-        pg_schema=binding.pg_schema,
         service="tools.bench.pipelines.timed_service:create_app",
         service_port=free_ports(1)[0],
         models={recommending.RERANKER_KEY: reranker},

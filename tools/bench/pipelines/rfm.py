@@ -20,9 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psycopg
 from psycopg import sql
-from pydantic import SecretStr
 
 from mlops_sdk.messaging.envelope import Envelope
 from mlops_sdk.platform.postgres_binaries import find_binaries
@@ -37,6 +35,7 @@ from pipelines.rfm.source import read_purchases
 from pipelines.rfm.tables import STATE
 from tools.bench.figures import Bar, Figure
 from tools.bench.page import ROOT
+from tools.bench.pipelines.release_settings import settings_of
 from tools.bench.running import Found, Say
 from tools.bench.state.releases import Releases
 from tools.bench.state.server import Server, database
@@ -164,32 +163,7 @@ def _release(server: Server, name: str, size: Size) -> ServiceSettings:
     releases.fork(binding)
     releases.cut(binding)
     releases.make_live("v0.0.1")
-    password = server.conninfo(name, binding.role)
-    return ServiceSettings(
-        environment="local",
-        kind="local",
-        app=name,
-        project_root=ROOT,
-        mlflow_tracking_uri="http://127.0.0.1:1",
-        prefect_api_url="http://127.0.0.1:1/api",
-        database_host="127.0.0.1",
-        database_port=server.port,
-        database_name=name,
-        source_url=SecretStr("unused"),
-        router_url="http://127.0.0.1:1",
-        model_cache=ROOT,
-        release="v0.0.1",
-        release_digest=binding.digest,
-        commit="0" * 40,
-        database_user=binding.role,
-        database_password=SecretStr(
-            str(psycopg.conninfo.conninfo_to_dict(password.get_secret_value())["password"])
-        ),
-        pg_schema=binding.pg_schema,
-        service_port=4000,
-        models={},
-        parameters={},
-    )
+    return settings_of(server, name, binding)
 
 
 def _bare(server: Server, name: str) -> None:

@@ -1,18 +1,27 @@
 """Versions of data, with a real DVC whose remote is a folder, in real git repositories."""
 
+import hashlib
 import shutil
+import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from mlops_sdk.errors import InputError, NotFoundError, PolicyError
 from mlops_sdk.platform.checkout import ensure_checkout
+from mlops_sdk.release.attestation import Attestation
 from mlops_sdk.release.lock import Lock, LockedCode
+from mlops_sdk.release.lock_file import lock_path, read_lock
 from mlops_sdk.release.project import Project
+from mlops_sdk.rollout.deploy.deploy import deploy
 from mlops_sdk.rollout.environment.progress import silent
 from mlops_sdk.rollout.locking import data_versions
+from mlops_sdk.rollout.locking import lock as locking
 from mlops_sdk.rollout.locking.data import bring_data, data_facts, locked_data, require_data
+from mlops_sdk.rollout.promote.attest import write_attestation
+from mlops_sdk.rollout.promote.promote import promote
 from tests.integration.test_checkout import git
 from tests.support.locks import make_lock
 
@@ -58,6 +67,10 @@ def added(project: Project, *, push: bool) -> tuple[Lock, Path]:
 
 def lose_cache(project: Project) -> None:
     shutil.rmtree(project.root / ".dvc" / "cache")
+
+
+def md5_of(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def file_in(store: Path, md5: str) -> Path:
@@ -112,6 +125,88 @@ def test_a_release_whose_data_was_not_pushed_is_for_development_and_not_ready_wi
         (project.root / path).rename(project.root / "lost" / path.replace("/", "-"))
     with pytest.raises(NotFoundError, match=r"could not be pushed: data/posters, data/ratings.csv"):
         data_versions.push(project, "local", [])
+
+
+def test_data_that_is_not_what_was_locked_is_refused_though_the_remote_has_all_of_it(
+    project: Project,
+) -> None:
+    lock, checkout = added(project, push=True)
+    locked = {PATHS[0]: lock.data[PATHS[0]].model_copy(update={"md5": "0" * 32})}
+    with pytest.raises(PolicyError, match=f"data is not what was locked:\n  {PATHS[0]}: locked {'0' * 32}"):
+        bring_data(project, checkout, locked, silent)
+    other = make_lock(code=lock.code, data=locked)
+    with pytest.raises(PolicyError, match=r"ratings.csv \(0+\): neither in the remote nor"):
+        require_data(project, "prd", other)
+    (fact,) = data_facts(project, {"d": other})["d"]
+    assert (fact.here, fact.problem) == (False, "neither cache nor remote has it whole")
+
+
+@pytest.fixture
+def manifest(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The manifest of a release whose data is added and not pushed; its packages, of which none is run, are ours."""
+    monkeypatch.setattr(locking, "ensure_python", lambda *_, **__: Path(sys.executable))
+    (project.root / "requirements").mkdir()
+    (project.root / "requirements" / "lock.txt").write_text("")
+    data_versions.add(project, "local", [project.root / PATHS[0]])
+    found = project.root / "stacks" / "releases" / "v0.0.1.yaml"
+    found.parent.mkdir(parents=True)
+    found.write_text(f"schema: 1\nrelease: v0.0.1\ncode: {{ref: HEAD}}\ndata: [{PATHS[0]}]\n")
+    commit(project.root)
+    return found
+
+
+def test_a_lock_has_the_hash_of_the_data_beside_the_commit_that_names_it(
+    project: Project, manifest: Path
+) -> None:
+    first, place = git(project.root, "rev-parse", "HEAD"), project.root / PATHS[0]
+    locking.lock_manifest(project, "local", manifest)
+    january = place.read_bytes()
+    place.write_text("February")
+    data_versions.add(project, "local", [place])
+    commit(project.root)
+
+    lock = read_lock(lock_path(manifest))  # what the locked commit says, not what is there now
+    assert (lock.code.commit, lock.data[PATHS[0]].md5) == (first, md5_of(january))
+    second = manifest.with_name("v0.0.2.yaml")
+    second.write_text(manifest.read_text().replace("v0.0.1", "v0.0.2"))
+    later = locking.lock_manifest(project, "local", second)
+    assert later.code.commit == git(project.root, "rev-parse", "HEAD") != first
+    assert later.data[PATHS[0]].md5 == md5_of(b"February")
+
+
+def test_deploy_and_promote_refuse_what_was_not_pushed_before_the_environment_is_asked(
+    project: Project, manifest: Path, tmp_path: Path
+) -> None:
+    lock = locking.lock_manifest(project, "local", manifest)
+    says = tmp_path / "attested.json"
+    write_attestation(
+        says,
+        Attestation(
+            schema=1,
+            digest=lock.digest,
+            release=lock.release,
+            app=lock.app,
+            environment="local",
+            entry=1,
+            at=datetime.now(UTC),
+            head=f"1:{lock.digest}",
+            checks=(),
+        ),
+    )
+
+    def by_deploy() -> None:
+        deploy(project, "prd", manifest)
+
+    def by_promote() -> None:
+        promote(project, "local", "prd", attestation=says)
+
+    for way in (by_deploy, by_promote):
+        with pytest.raises(PolicyError, match=r"prd: v0.0.1 cannot have its data(.|\n)*: not pushed"):
+            way()
+    data_versions.push(project, "local", [])
+    for way in (by_deploy, by_promote):
+        with pytest.raises(NotFoundError, match="prd"):  # it was never up: that is asked for after the data
+            way()
 
 
 def test_a_file_that_was_damaged_in_the_remote_is_refused_and_stays_out_of_the_cache(

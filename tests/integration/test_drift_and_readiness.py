@@ -14,6 +14,7 @@ import pytest
 from mlops_sdk.errors import PolicyError
 from mlops_sdk.ledger.lease import Holder, Lease
 from mlops_sdk.registry.cache import looks_cached
+from mlops_sdk.release.versioned_data import LockedData
 from mlops_sdk.rollout.deploy.rollback import require_ready
 from mlops_sdk.rollout.observed.drift import FlowRunSeen, ServiceSeen
 from mlops_sdk.rollout.observed.readiness import Readiness
@@ -150,15 +151,20 @@ def test_each_thing_that_a_kept_release_lacks_is_found(asked: Asked) -> None:
     assert "pg_schema" in whats(readiness(asked, "v0.0.1"))
 
 
-def test_the_forks_the_code_and_the_models_of_a_release_are_looked_at(asked: Asked) -> None:
+def test_the_forks_the_code_the_models_and_the_data_of_a_release_are_looked_at(asked: Asked) -> None:
     releases = asked.releases
     lock = releases.lock(
-        "v0.0.3", State(Forked(users(metadata()))), models={"ranker": model(3)}, service="app:create_app"
+        "v0.0.3",
+        State(Forked(users(metadata()))),
+        models={"ranker": model(3)},
+        data={"d.csv": LockedData(md5="0" * 32, size=1)},
+        service="app:create_app",
     )
     releases.prepare("v0.0.3")
     found = readiness(asked, "v0.0.3")
     assert f"commit {lock.code.commit[:12]} with its lock of dependencies is not" in whats(found)
     assert "model ranker (m 3) is not in the cache, and MLflow did not answer" in whats(found)
+    assert "data d.csv is not in the release's checkout, and DVC cannot be asked" in whats(found)
     assert found.first == ("its service is started",)
 
     superuser(asked, "UPDATE mlops.fork SET state = 'stale'")

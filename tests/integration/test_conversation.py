@@ -1,27 +1,20 @@
 """Twenty adapters that share a conversation, on the real Postgres and the real registry: live, changed, taken back."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from mlops_sdk.registry.client import Registry
-from mlops_sdk.release.lock import LockedModel
 from mlops_sdk.release.lock_file import read_lock, write_lock
 from pipelines.conversation.service import NOBODY, create_app
 from pipelines.conversation.skills import SKILLS
 from pipelines.conversation.tables import STATE
 from pipelines.conversation.training import ensure_adapters
-from tests.support.clone import await_true
 from tests.support.environment import Environment
 from tests.support.mlflow_server import MlflowServer
+from tests.support.registered import Models, locked, service, settings_of, two_releases
 from tests.support.releases import Releases
-
-ROOT = Path(__file__).parents[2]
-Models = dict[str, LockedModel]
 
 
 @pytest.fixture(scope="module")
@@ -31,40 +24,18 @@ def adapters(mlflow_server: MlflowServer) -> tuple[Models, Models]:
     assert ensure_adapters(mlflow_server.uri, "low") == low
     breakfast = [skill for skill in SKILLS if skill.key == "breakfast"]
     high = {**low, **ensure_adapters(mlflow_server.uri, "high", breakfast)}
-    registry, cache = Registry(mlflow_server.uri), mlflow_server.folder / "cache"
-
-    def locked(versions: dict[str, int]) -> Models:
-        names = {skill.key: skill.model for skill in SKILLS}
-        return {
-            key: LockedModel(
-                name=names[key], version=number, digest=registry.fetch(names[key], number, cache).digest
-            )
-            for key, number in versions.items()
-        }
-
-    return locked(low), locked(high)
+    names = {skill.key: skill.model for skill in SKILLS}
+    seasons = [
+        {key: locked(mlflow_server, names[key], version) for key, version in versions.items()}
+        for versions in (low, high)
+    ]
+    return seasons[0], seasons[1]
 
 
 @pytest.fixture
 def releases(environment: Environment, adapters: tuple[Models, Models]) -> Releases:
     """v0.0.1 is live with the adapters of the low season; v0.0.2 is prepared, with another one for breakfast."""
-    found = Releases(environment, ROOT)
-    for tag, models in zip(("v0.0.1", "v0.0.2"), adapters, strict=True):
-        found.lock(tag, STATE, models=models)
-    found.deploy("v0.0.1")
-    found.prepare("v0.0.2")
-    return found
-
-
-@contextmanager
-def service(releases: Releases, tag: str, mlflow: MlflowServer) -> Iterator[TestClient]:
-    """The release's service with its own role, models and pg_schema; ready."""
-    settings = releases.service_settings(
-        tag, project_root=ROOT, mlflow_tracking_uri=mlflow.uri, model_cache=mlflow.folder / "cache"
-    )
-    with TestClient(create_app(settings)) as client:
-        await_true("its models are loaded", lambda: client.get("/readyz").status_code == 200, timeout_s=120)
-        yield client
+    return two_releases(environment, STATE, *adapters)
 
 
 def say(client: TestClient, text: str) -> tuple[Any, ...]:
@@ -84,7 +55,10 @@ def test_a_lock_holds_twenty_models_and_reads_back(releases: Releases, tmp_path:
 def test_adapters_share_a_conversation_and_a_rollback_takes_the_adapters_back_and_keeps_what_was_said(
     releases: Releases, mlflow_server: MlflowServer
 ) -> None:
-    with service(releases, "v0.0.1", mlflow_server) as one, service(releases, "v0.0.2", mlflow_server) as two:
+    with (
+        service(create_app, settings_of(releases, "v0.0.1", mlflow_server)) as one,
+        service(create_app, settings_of(releases, "v0.0.2", mlflow_server)) as two,
+    ):
         assert say(one, "Hello") == (1, None, NOBODY)
         assert say(one, "Where is the pool?") == (2, "pool", "Pool: on the roof.")
         assert say(one, "And until when?") == (3, "pool", "Pool: 7 to 21.")

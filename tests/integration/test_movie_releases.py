@@ -6,14 +6,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from starlette.testclient import TestClient
 
 from mlops_sdk.errors import PolicyError
 from mlops_sdk.messaging.outcome import RefusedError
-from mlops_sdk.registry.client import Registry
-from mlops_sdk.release.lock import LockedModel
 from mlops_sdk.release.manifest_file import load_manifest
-from mlops_sdk.runtime.settings import ServiceSettings
 from mlops_sdk.workload.confirm import confirm
 from mlops_sdk.workload.declared import faults
 from pipelines.movies import registering
@@ -25,9 +21,9 @@ from pipelines.movies.tables import STATE
 from pipelines.movies.training import Configuration
 from pipelines.recommender.films import read_films
 from pipelines.recommender.source import load_source
-from tests.support.clone import await_true
 from tests.support.environment import Environment
 from tests.support.mlflow_server import MlflowServer
+from tests.support.registered import Models, locked, service, settings_of, two_releases
 from tests.support.releases import Releases
 from tests.support.shop import asked
 
@@ -41,23 +37,13 @@ def movies(environment: Environment, mlflow_server: MlflowServer, tmp_path: Path
     """v0.0.1 is live with one version of the model; v0.0.2 is prepared, with the next."""
     load_source(environment.admin, read_films())
     where = Where(environment.admin, mlflow_server.uri, tmp_path / "raw", tmp_path / "models", "a" * 40)
-    found = Releases(environment, ROOT)
-    registry = Registry(mlflow_server.uri)
-    for number, iterations in ((1, 60), (2, 120)):
+
+    def trained(iterations: int) -> Models:
         version = automated(where, Configuration(max_iter=iterations), lambda _: None).version
         assert version is not None
-        digest = registry.fetch(registering.MODEL, version, mlflow_server.folder / "cache").digest
-        locked = LockedModel(name=registering.MODEL, version=version, digest=digest)
-        found.lock(f"v0.0.{number}", STATE, models={MODEL_KEY: locked})
-    found.deploy("v0.0.1")
-    found.prepare("v0.0.2")
-    return found
+        return {MODEL_KEY: locked(mlflow_server, registering.MODEL, version)}
 
-
-def settings_of(releases: Releases, tag: str, mlflow: MlflowServer) -> ServiceSettings:
-    return releases.service_settings(
-        tag, project_root=ROOT, mlflow_tracking_uri=mlflow.uri, model_cache=mlflow.folder / "cache"
-    )
+    return two_releases(environment, STATE, trained(60), trained(120))
 
 
 def rows(releases: Releases, tag: str) -> list[tuple[Any, ...]]:
@@ -84,8 +70,7 @@ def test_a_date_is_rated_once_by_the_releases_own_model_and_a_rollback_brings_th
     with pytest.raises(PolicyError, match="it is not live"):
         run(asked(DAY, "ratings"), two)
 
-    with TestClient(create_app(one)) as client:
-        await_true("its model is loaded", lambda: client.get("/readyz").status_code == 200, timeout_s=120)
+    with service(create_app, one) as client:
         before = client.get("/rating", params={"film_id": 7}).json()
         assert (before["model_version"], before["run_date"]) == (versions[0], str(DAY))
 

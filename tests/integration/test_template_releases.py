@@ -1,8 +1,6 @@
 """Releases of the template pipeline: the model server with a pinned version, on the real Postgres and MLflow."""
 
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,7 +11,6 @@ from starlette.testclient import TestClient
 
 from mlops_sdk.registry.client import Registry
 from mlops_sdk.registry.load import load
-from mlops_sdk.release.lock import LockedModel
 from mlops_sdk.release.manifest_file import load_manifest
 from mlops_sdk.serving.released import create_app
 from mlops_sdk.state.declare import State
@@ -21,6 +18,7 @@ from pipelines.template import steps
 from tests.support.clone import await_true
 from tests.support.environment import Environment
 from tests.support.mlflow_server import MlflowServer
+from tests.support.registered import Models, locked, service, settings_of, two_releases
 from tests.support.releases import Releases
 
 ROOT = Path(__file__).parents[2]
@@ -32,36 +30,17 @@ TUMOURS = steps.recipe_of("breast-cancer")
 def template(environment: Environment, mlflow_server: MlflowServer) -> Releases:
     """v0.0.1 is live with one version of the model, v0.0.2 is prepared with another; neither has a table."""
     manifest = load_manifest(MANIFEST)
-    found = Releases(environment, ROOT)
-    for number, trees in ((1, 1), (2, 40)):
+
+    def trained(trees: int) -> Models:
         recipe = replace(TUMOURS, parameters={"n_estimators": trees, "random_state": 0})
         with ProcessPoolExecutor(
             1, mp_context=get_context("spawn")
         ) as apart:  # MLflow patches the one that trains
             version = apart.submit(steps.train_model, recipe, mlflow_server.uri).result().model_version
-        fetched = Registry(mlflow_server.uri).fetch(recipe.model, version, mlflow_server.folder / "cache")
-        locked = LockedModel(name=recipe.model, version=version, digest=fetched.digest)
-        found.lock(
-            f"v0.0.{number}",
-            State(),
-            models={"tumours": locked},
-            parameters=manifest.parameters,
-            service=manifest.service,
-        )
-    found.deploy("v0.0.1")
-    found.prepare("v0.0.2")
-    return found
+        return {"tumours": locked(mlflow_server, recipe.model, version)}
 
-
-@contextmanager
-def service(releases: Releases, tag: str, mlflow: MlflowServer) -> Iterator[TestClient]:
-    """The release's model server; ready."""
-    settings = releases.service_settings(
-        tag, project_root=ROOT, mlflow_tracking_uri=mlflow.uri, model_cache=mlflow.folder / "cache"
-    )
-    with TestClient(create_app(settings)) as client:
-        await_true("its model is loaded", lambda: client.get("/readyz").status_code == 200, timeout_s=120)
-        yield client
+    given = {"parameters": manifest.parameters, "service": manifest.service}
+    return two_releases(environment, State(), trained(1), trained(40), **given)
 
 
 def predictions(client: TestClient, rows: list[list[float]]) -> tuple[list[int], str]:
@@ -89,8 +68,8 @@ def test_each_release_answers_as_the_version_that_it_pins_and_a_rollback_makes_t
         return [int(each) for each in model.predict(features)]
 
     with (
-        service(template, "v0.0.1", mlflow_server) as one,
-        service(template, "v0.0.2", mlflow_server) as two,
+        service(create_app, settings_of(template, "v0.0.1", mlflow_server)) as one,
+        service(create_app, settings_of(template, "v0.0.2", mlflow_server)) as two,
     ):
         assert predictions(one, rows) == (of_the_registry("v0.0.1"), "current")
         assert predictions(two, rows)[0] == of_the_registry("v0.0.2") != of_the_registry("v0.0.1")

@@ -1,6 +1,8 @@
 """Derived tables by models in SQL: the numbers, what a changed model rebuilds, what goes back, what is refused."""
 
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psycopg
@@ -10,9 +12,10 @@ from mlops_sdk.errors import InputError
 from mlops_sdk.sql.run import SqlError
 from mlops_sdk.state import build
 from mlops_sdk.state.fill import fill
+from pipelines.rfm.source import read_purchases
 from pipelines.rfm.tables import STATE
 from tests.support.releases import Releases
-from tests.support.shop import BUILDERS, OBSERVED_UNTIL, read, rfm
+from tests.support.shop import BUILDERS, OBSERVED_UNTIL, STATE_OF_JOBS, read, rfm
 
 PARAMETERS = {"observed_until": OBSERVED_UNTIL}
 DBT = Path("pipelines/rfm/dbt/models/state")
@@ -26,6 +29,19 @@ def built_for(releases: Releases, tag: str) -> dict[str, str]:
     return {name: found[fingerprint].built_for for name, fingerprint in fingerprints.items()}
 
 
+def segments_of(conn: psycopg.Connection[Any]) -> dict[str, int]:
+    """How many customers each segment has."""
+    return dict(conn.execute("SELECT segment, customers FROM segments").fetchall())
+
+
+def stored(releases: Releases) -> dict[str, tuple[int, datetime | None]]:
+    """Every derived table of the store: the number of its attempt, and when it was sealed."""
+    with releases.environment.ledger.connect() as conn:
+        fingerprints = {each for tag in releases.locks for each in releases.bind(tag).fingerprints.values()}
+        found = build.statuses(conn, sorted(fingerprints))
+    return {status.physical: (status.attempt, status.sealed_at) for status in found.values()}
+
+
 def test_a_changed_model_rebuilds_what_is_downstream_of_it_and_a_rollback_brings_the_numbers_back(
     shop: Releases,
 ) -> None:
@@ -34,7 +50,7 @@ def test_a_changed_model_rebuilds_what_is_downstream_of_it_and_a_rollback_brings
     expected = rfm(OBSERVED_UNTIL)
     with shop.connect("v0.0.1") as conn:
         customers, scores = read(conn, "customers"), read(conn, "scores")
-        segments = dict(conn.execute("SELECT segment, customers FROM segments").fetchall())
+        segments = segments_of(conn)
     pd.testing.assert_frame_equal(customers, expected[list(customers)], check_dtype=False)
     pd.testing.assert_frame_equal(scores, expected[list(scores)], check_dtype=False)
     assert sum(segments.values()) == len(expected) == 2357
@@ -50,12 +66,20 @@ def test_a_changed_model_rebuilds_what_is_downstream_of_it_and_a_rollback_brings
         "segments": "v0.0.2",
     }
     with shop.connect("v0.0.2") as conn:
+        pd.testing.assert_frame_equal(read(conn, "customers"), customers)
         assert len(read(conn, "scores")) == int((expected["frequency"] > 1).sum())
+        counted = conn.execute("SELECT segment, count(*) FROM scores GROUP BY segment").fetchall()
+        assert segments_of(conn) == dict(counted) != segments
 
-    shop.make_live("v0.0.1", rollback_of="v0.0.2")
+    before = stored(shop)
+    shop.make_live("v0.0.1", rollback_of=shop.locks["v0.0.2"].digest)
+    assert shop.environment.ledger.pointer().digest == shop.locks["v0.0.1"].digest
     with shop.connect("v0.0.1") as conn:
+        pd.testing.assert_frame_equal(read(conn, "customers"), customers)
         pd.testing.assert_frame_equal(read(conn, "scores"), scores)
-        assert dict(conn.execute("SELECT segment, customers FROM segments").fetchall()) == segments
+        assert segments_of(conn) == segments
+    assert stored(shop) == before  # nothing was built for it
+    assert len(before) == 6
 
 
 def test_a_model_that_fails_leaves_nothing_and_the_next_attempt_builds(shop: Releases) -> None:
@@ -76,28 +100,36 @@ def test_a_model_that_fails_leaves_nothing_and_the_next_attempt_builds(shop: Rel
     assert again is not None and again.attempt == 2
 
 
-def test_a_column_gone_from_the_source_and_rows_that_are_there_twice_stop_the_build(shop: Releases) -> None:
-    shop.lock("v0.0.1", STATE, parameters=PARAMETERS)
-    shop.bind("v0.0.1")
-    with psycopg.connect(shop.environment.admin.get_secret_value(), autocommit=True) as admin:
-        for change, sentence in (
-            ("ALTER TABLE purchases DROP COLUMN quantity", "column .quantity. does not exist"),
-            (
-                "ALTER TABLE purchases ADD quantity int DEFAULT 1, DROP CONSTRAINT purchases_pkey;"
-                " UPDATE purchases SET purchase_id = 1 WHERE purchase_id = 2",
-                "break the table's keys",
-            ),
-        ):
-            admin.execute(change.encode())
-            with pytest.raises(InputError, match=sentence):
-                shop.build("v0.0.1", "purchases", BUILDERS["purchases"])
-        admin.execute("TRUNCATE purchases")
-        shop.lock("v0.0.2", STATE, parameters=PARAMETERS)
-        with pytest.raises(InputError, match="the shop has no purchases"):
-            shop.bind("v0.0.2")
-            shop.build("v0.0.2", "purchases", BUILDERS["purchases"])
-    assert all(
-        status.state != "sealed"
-        for tag in ("v0.0.1", "v0.0.2")
-        if (status := build.status(shop.conninfo, shop.bind(tag).fingerprints["purchases"])) is not None
+def test_a_column_gone_rows_that_are_there_twice_or_none_stop_the_build_and_nothing_is_written(
+    shop: Releases,
+) -> None:
+    shop.lock("v0.0.1", STATE_OF_JOBS)
+    shop.deploy("v0.0.1", BUILDERS)
+    broken = (
+        # Each with another sum, for the same purchases would be the table that is there.
+        (
+            "UPDATE purchases SET amount = 1; ALTER TABLE purchases DROP COLUMN quantity",
+            "column .quantity. does not exist",
+        ),
+        (
+            "UPDATE purchases SET amount = 2; ALTER TABLE purchases ADD quantity int DEFAULT 1,"
+            " DROP CONSTRAINT purchases_pkey; UPDATE purchases SET purchase_id = 1 WHERE purchase_id = 2",
+            "break the table's keys",
+        ),
+        ("TRUNCATE purchases", "the shop has no purchases"),
     )
+    for number, (change, sentence) in enumerate(broken, 2):
+        tag = f"v0.0.{number}"
+        with psycopg.connect(shop.environment.admin.get_secret_value(), autocommit=True) as admin:
+            admin.execute(change.encode())
+        shop.lock(tag, STATE_OF_JOBS)
+        with pytest.raises(InputError, match=sentence):
+            shop.deploy(tag, BUILDERS)
+        binding = shop.bind(tag)
+        found = build.status(shop.conninfo, binding.fingerprints["purchases"])
+        assert found is not None and (found.state, found.sealed_at) == ("building", None)
+        with shop.connect("v0.0.1") as conn:
+            assert conn.execute("SELECT to_regnamespace(%s)", [binding.pg_schema]).fetchone() == (None,)
+            row = conn.execute("SELECT count(*), sum(quantity) FROM purchases").fetchone()
+            assert row == (6919, sum(each.quantity for each in read_purchases()))
+    assert shop.environment.ledger.pointer().digest == shop.locks["v0.0.1"].digest

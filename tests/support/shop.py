@@ -10,9 +10,11 @@ import psycopg
 import pytest
 
 from mlops_sdk.messaging import Envelope
+from mlops_sdk.state import State
 from mlops_sdk.workload.context import JobContext
 from pipelines.rfm.purchases import build_purchases
 from pipelines.rfm.source import load_source, read_purchases
+from pipelines.rfm.tables import STATE
 from tests.support.environment import Environment
 from tests.support.postgres import ROOT
 from tests.support.releases import Releases
@@ -22,6 +24,10 @@ BUILDERS: dict[str, Any] = {
     "purchases": build_purchases,
     **dict.fromkeys(("customers", "scores", "segments")),
 }
+# The job reads purchases alone: models of other tables need not be built for it.
+STATE_OF_JOBS = State(
+    *(t for t in STATE.tables if t.table.name in ("purchases", "rfm_daily", "rfm_daily_marks"))
+)
 
 
 @pytest.fixture

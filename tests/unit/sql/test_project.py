@@ -1,5 +1,6 @@
 """A dbt project as its files tell: what a model reads, what its digest covers, what its lineage is."""
 
+import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -10,7 +11,11 @@ from hypothesis import strategies as st
 from mlops_sdk.errors import InputError
 from mlops_sdk.sql.lineage import Lineage, Node, draw, lineage
 from mlops_sdk.sql.project import read_project
+from mlops_sdk.state.fingerprint import fingerprints
+from mlops_sdk.state.specs import describe_state
 from mlops_sdk.workload.sql_job import plan_run
+from pipelines.rfm.tables import STATE
+from tests.support.locks import make_lock
 from tests.support.postgres import ROOT
 
 RFM = ROOT / "pipelines" / "rfm"
@@ -66,6 +71,33 @@ def test_a_digest_changes_with_what_makes_the_models_sql_and_with_nothing_else(
     write(folder, file, text)
     project = read_project(folder)
     assert {name for name in before if project.digest(name) != before[name]} == changed
+
+
+@pytest.mark.parametrize(
+    ("file", "rebuilt"),
+    [
+        ("models/state/customers.sql", {"customers", "scores", "segments"}),
+        ("models/state/scores.sql", {"scores", "segments"}),
+        ("models/state/segments.sql", {"segments"}),
+        ("models/daily/rfm_daily.sql", set()),
+        ("macros/segment.sql", {"scores", "segments"}),
+    ],
+)
+def test_a_changed_file_of_rfm_makes_other_tables_of_those_downstream_of_it_and_of_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, rebuilt: set[str]
+) -> None:
+    shutil.copytree(RFM, tmp_path / "pipelines" / "rfm")
+    monkeypatch.chdir(tmp_path)
+
+    def found() -> dict[str, str]:
+        specs = describe_state(STATE, tmp_path)
+        lock = make_lock(tables=tuple(specs.values()), parameters={"observed_until": "1997-09-30"})
+        return fingerprints(lock, {"purchases.purchases": "1"})
+
+    before, changed = found(), tmp_path / "pipelines" / "rfm" / "dbt" / file
+    changed.write_text(changed.read_text() + "\n-- and another line\n")
+    after = found()
+    assert {name for name in before if after[name] != before[name]} == rebuilt
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,18 @@
 from datetime import UTC, date, datetime, timedelta
 
 from mlops_sdk.errors import InputError
+from mlops_sdk.messaging.outcome import RefusedError
 
 
 def today_utc() -> date:
     """The day that it is in UTC."""
     return datetime.now(UTC).date()
+
+
+def refuse_future(day: date, *, today: date | None = None) -> None:
+    """Raise RefusedError for a date after today (UTC). For a job to call first: its message is not tried again."""
+    if day > (today or today_utc()):
+        raise RefusedError(f"{day} is in the future: what is not over has no data")
 
 
 def last_days(count: int = 1, *, today: date | None = None) -> list[date]:

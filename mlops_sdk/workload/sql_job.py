@@ -9,7 +9,7 @@ that fails or is killed anywhere leaves the tables as they were. It must not kno
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ import psycopg
 from psycopg import sql
 
 from mlops_sdk.errors import InputError
-from mlops_sdk.messaging.outcome import RefusedError
 from mlops_sdk.release.binding import scratch_name
 from mlops_sdk.runtime.settings import ServiceSettings
 from mlops_sdk.sql.project import Project, read_project
 from mlops_sdk.sql.run import run
 from mlops_sdk.workload import scratch as scratch_schema
 from mlops_sdk.workload.context import JobContext
+from mlops_sdk.workload.days import refuse_future
 from mlops_sdk.workload.merge import merge
 
 
@@ -62,8 +62,7 @@ def run_sql(
     InputError for rows that the table cannot hold. Whatever is raised, no row was written.
     """
     settings = settings or ServiceSettings.parse()
-    if context.run_date > (today or datetime.now(UTC).date()):
-        raise RefusedError(f"{context.run_date} is in the future: what is not over has no data")
+    refuse_future(context.run_date, today=today)
     given = _parameters(job, settings)
     project = read_project(Path.cwd() / job.project)
     with scratch_schema.connection(settings) as conn:

@@ -3,15 +3,15 @@
 JOBS is what the manifest names: `jobs: pipelines.movies.jobs:JOBS`. It must not know who asks.
 """
 
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import psycopg
 
-from mlops_sdk.messaging.outcome import RefusedError
 from mlops_sdk.runtime.settings import ServiceSettings
 from mlops_sdk.workload.checks import Call, Fresh, Rows
 from mlops_sdk.workload.context import JobContext
+from mlops_sdk.workload.days import refuse_future
 from mlops_sdk.workload.jobs import Job, Jobs
 
 _MARKED = "SELECT FROM film_ratings_marks WHERE message_id = %s"
@@ -35,8 +35,7 @@ def run(
     from pipelines.movies.checking import check, require_ok
     from pipelines.movies.extracting import extract
 
-    if context.run_date > (today or datetime.now(UTC).date()):
-        raise RefusedError(f"{context.run_date} is in the future: what is not over has no data")
+    refuse_future(context.run_date, today=today)
     settings = settings or ServiceSettings.parse()
     conninfo = settings.database_conninfo(application_name=f"movies ratings {settings.release}")
     with psycopg.connect(conninfo.get_secret_value(), autocommit=True) as conn:

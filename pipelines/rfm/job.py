@@ -12,6 +12,7 @@ from mlops_sdk.messaging.outcome import RefusedError
 from mlops_sdk.runtime.settings import ServiceSettings
 from mlops_sdk.workload.checks import Call, Fresh, Rows
 from mlops_sdk.workload.context import JobContext
+from mlops_sdk.workload.days import refuse_future
 from mlops_sdk.workload.jobs import Job, Jobs
 from mlops_sdk.workload.sql_job import SqlJob, run_sql
 
@@ -19,7 +20,8 @@ DAILY = SqlJob("pipelines/rfm/dbt", tables=("rfm_daily",), marks="rfm_daily_mark
 
 
 def run(context: JobContext) -> dict[str, Any]:
-    """Fill `rfm_daily` for the run date. Raises RefusedError for a date of which there are no purchases."""
+    """Fill `rfm_daily` for the run date. Raises RefusedError for a date in the future or without purchases."""
+    refuse_future(context.run_date)
     settings = ServiceSettings.parse()
     with psycopg.connect(settings.database_conninfo().get_secret_value(), autocommit=True) as conn:
         require_purchases(conn, context.run_date)

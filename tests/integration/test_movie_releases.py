@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from mlops_sdk.errors import PolicyError
+from mlops_sdk.errors import InputError, PolicyError
 from mlops_sdk.messaging.outcome import RefusedError
 from mlops_sdk.release.manifest_file import load_manifest
 from mlops_sdk.workload.confirm import confirm
@@ -98,7 +98,13 @@ def test_what_cannot_be_rated_leaves_no_row_and_says_why(
         conn.execute("UPDATE films SET imdb_rating = 12 WHERE film_id = 5")
     with pytest.raises(PolicyError, match="imdb_rating"):
         run(asked(DAY, "ratings"), settings)
+    with psycopg.connect(movies.environment.admin.get_secret_value()) as conn:
+        conn.execute("ALTER TABLE films DROP COLUMN genre")
+    with pytest.raises(InputError, match=r"column .genre. does not exist"):
+        run(asked(DAY, "ratings"), settings)
     assert rows(movies, "v0.0.1") == []
+    with movies.connect("v0.0.1") as conn:
+        assert conn.execute("SELECT FROM film_ratings_marks").rowcount == 0
 
 
 def test_a_check_tells_a_film_that_is_gone_and_a_rating_outside_of_the_scale(

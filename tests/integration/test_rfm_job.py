@@ -1,5 +1,6 @@
 """The dated job in SQL: its rows, once; who may write what; what is refused, and that nothing is half-written then."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from mlops_sdk.errors import InputError, PolicyError
-from mlops_sdk.messaging import RefusedError, RetryPolicy
+from mlops_sdk.messaging import Envelope, RefusedError, RetryPolicy
 from mlops_sdk.release.binding import scratch_name
 from mlops_sdk.sql.run import SqlError
 from mlops_sdk.state import Forked, Rederive, Shared, State
@@ -31,16 +32,11 @@ from mlops_sdk.workload.scratch import drop_left_over, names_of, take
 from mlops_sdk.workload.sql_job import run_sql
 from mlops_sdk.workload.sql_try import KEPT, try_models
 from pipelines.rfm.job import DAILY, JOBS, require_purchases
-from pipelines.rfm.tables import STATE
 from tests.support.environment import Environment
 from tests.support.releases import Releases
-from tests.support.shop import BUILDERS, asked, read, rfm
+from tests.support.shop import BUILDERS, STATE_OF_JOBS, asked, read, rfm
 
 DAY = date(1998, 3, 31)
-# The job reads purchases alone: models of other tables need not be built here.
-STATE_OF_JOBS = State(
-    *(t for t in STATE.tables if t.table.name in ("purchases", "rfm_daily", "rfm_daily_marks"))
-)
 
 
 @pytest.fixture
@@ -80,6 +76,21 @@ def test_the_rows_of_a_date_are_those_of_pandas_and_stand_once(
         assert left.rowcount == 0
 
 
+def written(releases: Releases) -> dict[str, int]:
+    """How many rows and marks the job wrote, and how many tables it left in its scratch schema."""
+    scratch = scratch_name(releases.bind("v0.0.1").pg_schema)
+    counts = {
+        "rows": "SELECT FROM rfm_daily",
+        "marks": "SELECT FROM rfm_daily_marks",
+        "scratch": f"SELECT FROM pg_class WHERE relnamespace = '{scratch}'::regnamespace",
+    }
+    with releases.connect("v0.0.1") as conn:
+        return {name: conn.execute(query.encode()).rowcount for name, query in counts.items()}
+
+
+NOTHING = {"rows": 0, "marks": 0, "scratch": 0}
+
+
 def test_rows_that_do_not_fit_or_fail_a_test_are_not_written(live: Releases) -> None:
     settings = live.service_settings("v0.0.1")
     model = Path("pipelines/rfm/dbt/models/daily/rfm_daily.sql")
@@ -90,9 +101,10 @@ def test_rows_that_do_not_fit_or_fail_a_test_are_not_written(live: Releases) -> 
     model.write_text(good.replace("date '{{ var(\"run_date\") }}'", "date '1998-01-01'"))
     with pytest.raises(InputError, match="2,357 rows of other dates than 1998-03-31"):
         run_sql(asked(DAY), DAILY, settings)
-    with live.connect("v0.0.1") as conn:
-        assert conn.execute("SELECT FROM rfm_daily").rowcount == 0
-        assert conn.execute("SELECT FROM rfm_daily_marks").rowcount == 0
+    model.write_text(good.replace("*,", "*, scored.colour,"))
+    with pytest.raises(SqlError, match=r"model rfm_daily: .*column scored.colour does not exist"):
+        run_sql(asked(DAY), DAILY, settings)
+    assert written(live) == NOTHING
 
 
 def test_dates_without_data_are_refused_before_anything_is_run(live: Releases) -> None:
@@ -100,12 +112,30 @@ def test_dates_without_data_are_refused_before_anything_is_run(live: Releases) -
     with pytest.raises(RefusedError, match="2999-01-01 is in the future"):
         run_sql(asked(date(2999, 1, 1)), DAILY, settings)
     with live.connect("v0.0.1") as conn:
-        for day in (date(1996, 12, 31), date(1998, 7, 1)):
-            with pytest.raises(RefusedError, match=r"is an empty day.* from 1997-01-01 to 1998-06-30"):
-                require_purchases(conn, day)
         require_purchases(conn, date(1997, 1, 1))
     with pytest.raises(InputError, match="no parameter levels"):
         run_sql(asked(DAY), replace(DAILY, parameters=("levels",)), settings)
+    assert written(live) == NOTHING
+
+
+def test_a_message_that_asks_for_what_cannot_be_done_is_refused_for_good_and_nothing_is_written(
+    live: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle, runs = handler(live, monkeypatch)
+    asked_for: tuple[tuple[str, date | None, str], ...] = (
+        ("rfm", None, "has a run date"),
+        ("rfn", DAY, "no job `rfn`"),
+        ("rfm", date(2999, 1, 1), "2999-01-01 is in the future"),
+        ("rfm", date(1996, 12, 31), r"is an empty day.* from 1997-01-01 to 1998-06-30"),
+        ("rfm", date(1998, 7, 1), r"is an empty day.* from 1997-01-01 to 1998-06-30"),
+    )
+    for job, day, sentence in asked_for:
+        message = Envelope(kind="job", run_date=day, payload={"job": job})
+        with pytest.raises(RefusedError, match=sentence):
+            handle(message)
+        run = runs.read(message.id)
+        assert run is None or run["status"] == "failed"
+    assert written(live) == NOTHING
 
 
 def test_the_role_of_the_scratch_schema_reads_the_release_and_writes_nothing_of_it(live: Releases) -> None:
@@ -249,14 +279,20 @@ def test_rows_that_are_rederived_are_merged_once_on_both_sides_of_a_rollback(
         assert conn.execute("SELECT run_date, amount FROM daily").fetchall() == [(DAY, 7)]
 
 
-def test_a_job_that_is_killed_while_dbt_works_writes_nothing_and_its_next_attempt_does_it(
-    live: Releases, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings, message = live.service_settings("v0.0.1"), asked(DAY).message
+def handler(releases: Releases, monkeypatch: pytest.MonkeyPatch) -> tuple[Callable[[Envelope], None], Runs]:
+    """What the release's consumer does with a message, in its environment; and its table of runs."""
+    settings = releases.service_settings("v0.0.1")
     for name, value in settings.variables().items():
         monkeypatch.setenv(name, value.get_secret_value() if isinstance(value, SecretStr) else value)
     runs = Runs(settings.database_conninfo(), settings.release_digest)
-    handle = job_handler(JOBS, runs, RetryPolicy())
+    return job_handler(JOBS, runs, RetryPolicy()), runs
+
+
+def test_a_job_that_is_killed_while_dbt_works_writes_nothing_and_its_next_attempt_does_it(
+    live: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle, runs = handler(live, monkeypatch)
+    message = asked(DAY).message
     with ThreadPoolExecutor(1) as pool, live.connect("v0.0.1") as conn:
         attempt = pool.submit(handle, message)
         at_work = "SELECT FROM pg_stat_activity WHERE application_name = 'mlops sql v0.0.1'"

@@ -204,6 +204,8 @@ def test_a_wrong_request_is_a_clear_error_and_nothing_is_queued(
     answer = workload.client.post("/invoke", params=params, headers=headers)
     assert (answer.status_code, what in answer.json()["error"]) == (status, True), answer.text
     assert workload.transport.receive(1, wait_s=0, lease_s=1) == []
+    with psycopg.connect(workload.releases.environment.admin.get_secret_value()) as admin:
+        assert admin.execute("SELECT FROM mlops.run").rowcount == 0
 
 
 def test_runs_are_shown_to_who_has_the_token_and_only_if_they_are_there(workload: Workload) -> None:

@@ -1,10 +1,8 @@
 """The orchestrator on a real Postgres: asks, waits, confirms, tells; killed parts change nothing of what comes out."""
 
 import json
-import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +14,6 @@ from pydantic import SecretStr
 
 from mlops_sdk.errors import InputError, NotFoundError, PolicyError
 from mlops_sdk.messaging import Envelope
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.workload.days import days_between
 from mlops_sdk.workload.jobs import run_id
 from mlops_sdk.workload.orchestrator import NotConfirmedError, orchestrator
@@ -37,30 +34,7 @@ def release(postgres_server: PostgresServer, tmp_path: Path) -> Iterator[JobRele
 def test_a_backfill_of_60_dates_with_3_kills_converges_to_the_same_tables_as_one_without(
     release: JobRelease, postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
-    (port,) = free_ports(1)
-    settings = release.settings.model_copy(update={"invoker_url": f"http://127.0.0.1:{port}"})
-    release = replace(release, settings=settings)
-    invoker_command = ("mlops_sdk.workload.invoke", "tests.support.dated_jobs:JOBS", "--port", str(port))
-    backfill_command = ("tests.support.dated_backfill", FIRST.isoformat(), LAST.isoformat(), "own")
-    parts: dict[str, Callable[[], subprocess.Popen[str]]] = {
-        "consumer": release.start_consumer,
-        "invoker": lambda: release.start(*invoker_command),
-        "backfill": lambda: release.start(*backfill_command),
-    }
-    running = {name: start() for name, start in parts.items()}
-    try:
-        for count, victim in ((8, "consumer"), (20, "invoker"), (35, "backfill")):
-            _await(lambda count=count: release.done() >= count)  # type: ignore[misc]
-            running[victim].kill()
-            running[victim].communicate()
-            release.end_leases()
-            running[victim] = parts[victim]()
-        out, _ = running.pop("backfill").communicate(timeout=200)
-    finally:
-        for process in running.values():
-            process.kill()
-            process.communicate()
-
+    out = release.backfill_with_kills("sales", DAYS, ((8, "consumer"), (20, "invoker"), (35, "backfill")))
     assert out.splitlines()[-1] == f"confirmed {len(DAYS)}", out
     assert "known already" in out
     with job_release(postgres_server, tmp_path / "second", app=release.settings.app) as undisturbed:
@@ -178,10 +152,3 @@ def received() -> Iterator[Received]:
     found.server.shutdown()
     found.server.server_close()
     thread.join()
-
-
-def _await(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.05)

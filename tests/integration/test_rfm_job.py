@@ -26,6 +26,7 @@ from mlops_sdk.state.scratch import drop_scratch
 from mlops_sdk.workload.attempt import JobFailedError
 from mlops_sdk.workload.confirm import confirm
 from mlops_sdk.workload.consume import job_handler
+from mlops_sdk.workload.days import days_between
 from mlops_sdk.workload.merge import merge
 from mlops_sdk.workload.runs import Runs
 from mlops_sdk.workload.scratch import drop_left_over, names_of, take
@@ -33,8 +34,10 @@ from mlops_sdk.workload.sql_job import run_sql
 from mlops_sdk.workload.sql_try import KEPT, try_models
 from pipelines.rfm.job import DAILY, JOBS, require_purchases
 from tests.support.environment import Environment
+from tests.support.postgres import PostgresServer
 from tests.support.releases import Releases
 from tests.support.shop import BUILDERS, STATE_OF_JOBS, asked, read, rfm
+from tests.support.workload import rfm_release
 
 DAY = date(1998, 3, 31)
 
@@ -286,6 +289,32 @@ def handler(releases: Releases, monkeypatch: pytest.MonkeyPatch) -> tuple[Callab
         monkeypatch.setenv(name, value.get_secret_value() if isinstance(value, SecretStr) else value)
     runs = Runs(settings.database_conninfo(), settings.release_digest)
     return job_handler(JOBS, runs, RetryPolicy()), runs
+
+
+@pytest.mark.slow  # dbt starts 120 times: 16 minutes beside much other work
+@pytest.mark.timeout(3600)
+def test_a_backfill_of_60_dates_with_3_kills_converges_to_the_same_tables_as_one_without(
+    postgres_server: PostgresServer,
+) -> None:
+    days, kills = (
+        days_between(date(1998, 3, 1), date(1998, 4, 29)),
+        ((8, "consumer"), (20, "invoker"), (35, "backfill")),
+    )
+    with (
+        rfm_release(postgres_server) as disturbed,
+        rfm_release(postgres_server, app=disturbed.settings.app) as undisturbed,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        beside = pool.submit(undisturbed.backfill_with_kills, "rfm", days, ())
+        said = [disturbed.backfill_with_kills("rfm", days, kills), beside.result()]
+        assert [out.splitlines()[-1] for out in said] == ["confirmed 60"] * 2, said
+        assert ["known already" in out for out in said] == [True, False]
+        assert disturbed.checksums() == undisturbed.checksums()
+        with disturbed.releases.connect("v0.0.1") as conn:
+            expected = rfm("1998-04-29")
+            found = read(conn, "rfm_daily", "WHERE run_date = '1998-04-29'")
+            pd.testing.assert_frame_equal(found, expected[list(found)], check_dtype=False)
+            assert conn.execute("SELECT count(DISTINCT run_date) FROM rfm_daily").fetchone() == (60,)
 
 
 def test_a_job_that_is_killed_while_dbt_works_writes_nothing_and_its_next_attempt_does_it(

@@ -1,7 +1,7 @@
-"""A backfill of `tests.support.dated_jobs` as a process of its own, to be killed by a test.
+"""A backfill of a job of the release as a process of its own, to be killed by a test.
 
-`python -m tests.support.dated_backfill FIRST LAST [INVOKER]` asks for every date as a flow does; INVOKER is an address,
-or `own`: that of the release.
+`python -m tests.support.dated_backfill JOB FIRST LAST [INVOKER]` asks for every date as a flow does; INVOKER is an
+address, or `own`: that of the release.
 """
 
 import os
@@ -16,15 +16,16 @@ from mlops_sdk.workload.orchestrator import orchestrator
 
 def main() -> int:
     """Ask for the dates that the command line names; answers the exit code."""
-    days = days_between(date.fromisoformat(sys.argv[1]), date.fromisoformat(sys.argv[2]))
-    told = sys.argv[3] if len(sys.argv) > 3 else ""
+    job, first, last, *rest = sys.argv[1:]
+    days = days_between(date.fromisoformat(first), date.fromisoformat(last))
+    told = rest[0] if rest else ""
     invoker: bool | str = told == "own" or told
     settings = ServiceSettings.parse(os.environ)
     try:
         with orchestrator(
             settings, report=lambda line: print(line, flush=True), invoker=invoker
         ) as orchestra:
-            outcomes = orchestra.run("sales", days, at_once=6, poll_s=0.1)
+            outcomes = orchestra.run(job, days, at_once=6, poll_s=0.1)
     except MlopsError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -83,8 +83,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ByWhatTheyShare(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = PurePath(nodeid.split("::", 1)[0])
-            if "cluster" in path.parts[:2]:
-                return "a cluster"  # one node a machine
             shared = [group for prefix, group in _TOGETHER.items() if path.name.startswith(prefix)]
             return shared[0] if shared else str(path)
 

@@ -12,11 +12,11 @@ from mlops_sdk.provider.programs import Place
 from mlops_sdk.release.binding import invoker_port
 from mlops_sdk.release.digest import short
 from mlops_sdk.release.project import Project
+from mlops_sdk.runtime.queues import EVENTS, TRAININGS
 from mlops_sdk.stack.config import ReleaseSection
 
 LOOPBACK = "127.0.0.1"
 WORK_POOL = "mlops"
-EVENTS_QUEUE = "mlops_events"
 
 # On a cluster: names of Services, which are host names too, and their ports.
 POSTGRES, POSTGRES_PORT = "postgres", 5432
@@ -30,8 +30,7 @@ INVOKER, INVOKER_PORT = "invoker", 8080
 GATEWAY, ROUTE, LISTENER = "gateway", "route", "http"
 SERVICE_PORT = 8000
 
-EVENTS, JOBS = EVENTS_QUEUE, "mlops_jobs"
-QUEUES = (EVENTS, JOBS)
+QUEUES = (EVENTS, "mlops_jobs", TRAININGS)
 """The queues of an environment; each has one of dead letters, `QUEUE_dead`."""
 
 PROXIES = "10.10.16.0/23"

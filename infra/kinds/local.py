@@ -5,7 +5,6 @@ Of a part that stack config gives by its URL no process is made.
 
 import pulumi
 
-from infra import naming
 from infra.components.agent import Agent
 from infra.components.database_server import DatabaseServer
 from infra.components.environment_files import EnvironmentFiles
@@ -15,6 +14,7 @@ from infra.components.release import Release
 from infra.components.router import Router
 from infra.settings import Settings
 from mlops_sdk.provider.resources import Live, Queue
+from mlops_sdk.runtime.queues import EVENTS, TRAININGS
 
 
 def assemble(settings: Settings) -> None:
@@ -25,7 +25,8 @@ def assemble(settings: Settings) -> None:
     orchestrator = Orchestrator("prefect", settings)
     agent = Agent("agent", settings, files, _after(files))
     router = Router("router", settings)
-    events = Queue("events", queue=naming.EVENTS_QUEUE, opts=_after(files))
+    events = Queue("events", queue=EVENTS, opts=_after(files))
+    trainings = Queue("trainings", queue=TRAININGS, opts=_after(files))
     releases = [
         Release(settings, section, files, orchestrator, _after(files, *registries, events))
         for section in settings.releases
@@ -35,7 +36,7 @@ def assemble(settings: Settings) -> None:
         "live",
         digest=live.digest if live else None,
         port=live.service_port if live else None,
-        opts=_after(database, files, *registries, orchestrator, agent, router, events, *releases),
+        opts=_after(database, files, *registries, orchestrator, agent, router, events, trainings, *releases),
     )
 
 

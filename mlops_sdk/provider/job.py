@@ -18,11 +18,11 @@ from mlops_sdk.ledger.prefect_database import DATABASE as PREFECT_DATABASE
 from mlops_sdk.ledger.prefect_database import ROLE as PREFECT_ROLE
 from mlops_sdk.provider.handler import Environment
 from mlops_sdk.provider.values import Plain
+from mlops_sdk.runtime.queues import EVENTS, TRAININGS
 from mlops_sdk.runtime.settings import EnvironmentSettings, OperatorSettings, ServiceSettings
 
 ADMIN_URL_KEY = "MLOPS_ADMIN_URL"
 PREFECT_PASSWORD_KEY = "MLOPS_PREFECT_PASSWORD"  # noqa: S105 (the name of the variable, not a password)
-EVENTS_QUEUE = "mlops_events"
 
 __all__ = ["ADMIN_URL_KEY", "CONTROL_TABLES", "PREFECT_DATABASE", "PREFECT_PASSWORD_KEY", "PREFECT_ROLE"]
 
@@ -49,7 +49,7 @@ def here(variables: Mapping[str, str] = os.environ) -> Inside:
 
 
 def database(env: Inside) -> None:
-    """Databases, roles, control tables, ledger and the queue of events; Prefect's database where it has a password."""
+    """Databases, roles, control tables, ledger and queues; Prefect's database where it has a password."""
     from mlops_sdk.ledger import prefect_database
     from mlops_sdk.provider.database import DatabaseHandler, admin_of
     from mlops_sdk.provider.queue import QueueHandler
@@ -61,7 +61,8 @@ def database(env: Inside) -> None:
     else:
         inputs |= {"host": settings.database_host, "port": settings.database_port}
     DatabaseHandler().apply(env, inputs, None)
-    QueueHandler().apply(env, {"queue": EVENTS_QUEUE}, None)
+    for queue in (EVENTS, TRAININGS):
+        QueueHandler().apply(env, {"queue": queue}, None)
     if password := env.variables.get(PREFECT_PASSWORD_KEY):
         prefect_database.install(admin_of(inputs), password)
 

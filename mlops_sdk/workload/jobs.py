@@ -10,10 +10,11 @@ from datetime import date
 from uuid import UUID, uuid5
 
 from mlops_sdk.errors import InputError, NotFoundError
+from mlops_sdk.runtime.queues import EVENTS
 from mlops_sdk.workload.checks import Check
 
 KIND = "job"
-QUEUE = "mlops_events"
+QUEUE = EVENTS
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _RUNS = UUID("6f7a0f52-6f0c-5d2b-9f57-6d6c6f707321")
 

@@ -1,29 +1,25 @@
-"""Trains anew what has drifted: `python -m pipelines.template.retraining --queue QUEUE --mlflow-uri URL`.
+"""Trains anew what has drifted: `python -m pipelines.template.retraining --mlflow-uri URL`.
 
 Consumes the training requests that `mlops serve --training-queue QUEUE` sends, until SIGTERM or SIGINT. MLOPS_QUEUE_URL
-is the database of the queue. A request is one version, whoever is killed in the middle: the version carries the
-request's id from the start. MLflow cannot register under a condition, so a consumer that hung for longer than its
-lease, and then woke up, would make a second one of the same id.
+is the database of the queue, MLOPS_PUBSUB_PROJECT its project where Pub/Sub has it. A request is one version, whoever
+is killed in the middle: the version carries the request's id from the start. MLflow cannot register under a condition,
+so a consumer that hung for longer than its lease, and then woke up, would make a second one of the same id.
 """
 
 import argparse
 import logging
-import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from pydantic import SecretStr
-
 from mlops_sdk.errors import InputError, MlopsError, NotFoundError
 from mlops_sdk.messaging import Envelope, Messenger, RefusedError
-from mlops_sdk.messaging.postgres import PostgresTransport
-from mlops_sdk.serving.drift.training_request import KIND
+from mlops_sdk.runtime.queues import TRAININGS
+from mlops_sdk.serving.drift.training_request import KIND, TrainingQueue
 from pipelines.template import steps
 
-QUEUE_URL = "MLOPS_QUEUE_URL"
 _log = logging.getLogger(__name__)
 
 
@@ -56,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Consume until a signal; answers the exit code."""
     parser = argparse.ArgumentParser(prog="python -m pipelines.template.retraining")
     parser.add_argument("--mlflow-uri", required=True)
-    parser.add_argument("--queue", required=True)
+    parser.add_argument("--queue", default=TRAININGS, help="default: %(default)s, the environment's own")
     parser.add_argument("--sample-store", help="default: with the run in MLflow")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -64,9 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        if not (url := os.environ.get(QUEUE_URL)):
-            raise InputError(f"{QUEUE_URL} is not set: the database of the queue", where="variables")
-        with closing(PostgresTransport(SecretStr(url), given.queue)) as transport:
+        with closing(TrainingQueue.from_environment(given.queue).open()) as transport:
             handlers = {KIND: retrain(given.mlflow_uri, sample_store=given.sample_store)}
             Messenger(transport).consume(handlers, stop=stop, batch=1)  # one takes its time
     except MlopsError as error:

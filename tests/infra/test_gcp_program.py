@@ -42,8 +42,9 @@ def test_pods_reach_the_database_by_the_same_name_as_on_any_cluster() -> None:
 def test_each_queue_has_a_subscription_and_dead_letters_which_pubsub_itself_may_move() -> None:
     made = declared("prd")
     topics = {one["name"] for one in made.of(":Topic").values()}
-    assert topics == {"mlops_events", "mlops_events_dead", "mlops_jobs", "mlops_jobs_dead"}
-    for queue in ("mlops_events", "mlops_jobs"):
+    queues = ("mlops_events", "mlops_jobs", "mlops_trainings")
+    assert topics == {*queues, *(f"{queue}_dead" for queue in queues)}
+    for queue in queues:
         subscription = made.resources[f"subscription-{queue}"]
         assert subscription["deadLetterPolicy"]["deadLetterTopic"] == f"topic-{queue}_dead"
         assert subscription["enableMessageOrdering"] is True

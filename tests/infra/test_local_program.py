@@ -53,6 +53,14 @@ def test_the_platform_alone_has_its_programs_and_nothing_of_a_release() -> None:
     assert made.of(":Live")["live"].get("digest") is None
 
 
+def test_there_are_queues_for_events_and_for_training_requests() -> None:
+    queues = declared().of(":Queue")
+    assert {name: one["queue"] for name, one in queues.items()} == {
+        "events": "mlops_events",
+        "trainings": "mlops_trainings",
+    }
+
+
 def test_a_release_is_named_by_its_digest_and_brings_its_own_resources_only() -> None:
     before, after = declared(), declared(1, live=1)
     new = set(after.resources) - set(before.resources)

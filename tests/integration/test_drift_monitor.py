@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from mlops_sdk.registry.rest import connect
 from mlops_sdk.registry.runs import Run, Runs
 from mlops_sdk.serving.drift.sample import SHA256_TAG, URI_TAG, sha256, to_bytes
+from mlops_sdk.serving.drift.training_request import TrainingQueue
 from mlops_sdk.serving.loading.preparing import Prepared
 from tests.support.mlflow_server import MlflowServer
 from tests.support.postgres import PostgresDatabase
@@ -104,8 +105,7 @@ def test_drift_leaves_a_run_an_alert_and_a_request_once(
             drift_every_s=0.2,
             alert_url=told.url,
             alert_secret=SECRET,
-            training_queue="trainings",
-            queue_conninfo=queue,
+            queue=TrainingQueue(queue, "trainings"),
         ) as template,
     ):
         ask(template, rows(400))
@@ -161,8 +161,7 @@ def test_who_cannot_be_told_holds_up_nothing_and_is_told_later(
         mlflow_server.uri,
         current,
         drift_every_s=0.2,
-        training_queue="trainings",
-        queue_conninfo=queue,
+        queue=TrainingQueue(queue, "trainings"),
     ) as template:
         ask(template, rows(600, shift=2.0))
         failed = ("mlops_drift_told_total", {"what": "training request", "result": "failed"})

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import closing
 from datetime import date
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from mlops_sdk.messaging import (
 )
 from mlops_sdk.messaging.outcome import Handlers
 from mlops_sdk.messaging.postgres import PostgresTransport
+from mlops_sdk.serving.drift.training_request import KIND, TrainingQueue
 from tests.support.queues import Queue
 
 ONCE = RetryPolicy(max_attempts=1)
@@ -41,6 +43,19 @@ def consume(
     retries = policy.max_attempts > 1 and not isinstance(transport, PostgresTransport)
     settings: dict[str, object] = {"wait_s": 1.6 if retries else 0.15, "lease_s": 5.0, "batch": 100} | options
     return Messenger(transport).consume(handlers, policy=policy, until_idle=True, **settings)  # type: ignore[arg-type]
+
+
+def test_a_training_request_goes_where_the_variables_say_that_queues_are(queue: Queue) -> None:
+    where = {
+        "postgres": {"MLOPS_QUEUE_URL": queue.environ["TEST_CONNINFO"]},
+        "pubsub": {"MLOPS_PUBSUB_PROJECT": queue.environ.get("TEST_PROJECT", "")},
+    }
+    trainings = TrainingQueue.from_environment(queue.name, where[queue.kind])
+    got: list[Envelope] = []
+    sent = trainings.send({"model": "iris", "run_id": None})
+    with closing(trainings.open()) as transport:
+        consume(transport, {KIND: got.append})
+    assert [(one.id, one.payload["model"]) for one in got] == [(sent, "iris")]
 
 
 def test_a_message_arrives_as_it_was_published(transport: Transport) -> None:

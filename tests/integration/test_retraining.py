@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import threading
@@ -19,9 +20,8 @@ from pydantic import SecretStr
 
 from mlops_sdk.errors import NotFoundError
 from mlops_sdk.messaging import Messenger, RetryPolicy, Tally, postgres_queue
-from mlops_sdk.messaging.postgres import PostgresTransport
 from mlops_sdk.registry.rest import connect
-from mlops_sdk.serving.drift.training_request import KIND, TrainingQueue
+from mlops_sdk.serving.drift.training_request import DATABASE_VARIABLE, KIND, TrainingQueue
 from pipelines.template.retraining import retrain
 from tests.support.mlflow_server import MlflowServer
 from tests.support.postgres import PostgresDatabase
@@ -47,8 +47,27 @@ def request(model: str = MODEL) -> dict[str, Any]:
 
 @contextmanager
 def messenger_of(queue: TrainingQueue) -> Iterator[Messenger]:
-    with closing(PostgresTransport(queue.conninfo, queue.queue)) as transport:
+    with closing(queue.open()) as transport:
         yield Messenger(transport)
+
+
+def consumer(
+    queue: TrainingQueue, mlflow: MlflowServer, module: str = "pipelines.template.retraining"
+) -> "subprocess.Popen[str]":
+    """A consumer as the README starts it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, "--queue", queue.queue, "--mlflow-uri", mlflow.uri],
+        cwd=ROOT,
+        env={**os.environ, DATABASE_VARIABLE: queue.conninfo.get_secret_value()},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def deliver_again(queue: TrainingQueue) -> None:
+    """End the lease of who was killed, as 30 s would."""
+    with psycopg.connect(queue.conninfo.get_secret_value(), autocommit=True) as conn:
+        assert conn.execute(f"UPDATE pgmq.q_{queue.queue} SET vt = now()").rowcount == 1
 
 
 def consume(queue: TrainingQueue, mlflow_uri: str, policy: RetryPolicy | None = None) -> Tally:
@@ -74,9 +93,12 @@ def versions_of(mlflow: MlflowServer, training: str) -> list[int]:
     ]
 
 
-def champion(mlflow: MlflowServer) -> int:
-    with connect(mlflow.uri, connect_timeout_s=3) as rest:
-        found = rest.get("registered-models/alias", name=MODEL, alias="champion")
+def champion(mlflow: MlflowServer) -> int | None:
+    try:
+        with connect(mlflow.uri, connect_timeout_s=3) as rest:
+            found = rest.get("registered-models/alias", name=MODEL, alias="champion")
+    except NotFoundError:
+        return None
     return int(found["model_version"]["version"])
 
 
@@ -95,23 +117,12 @@ def test_whoever_is_killed_in_the_middle_a_request_is_one_version_and_the_champi
     queue: TrainingQueue, mlflow_server: MlflowServer
 ) -> None:
     asked = str(queue.send(one := request()))
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "pipelines.template.retraining"),
-            *("--queue", queue.queue, "--mlflow-uri", mlflow_server.uri),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "MLOPS_QUEUE_URL": queue.conninfo.get_secret_value()},
-    )
-    while not is_training(mlflow_server):
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    with psycopg.connect(queue.conninfo.get_secret_value(), autocommit=True) as conn:
-        (waits,) = conn.execute(f"SELECT count(*) FROM pgmq.q_{queue.queue}").fetchone() or (0,)
-        assert waits == 1
-        conn.execute(f"UPDATE pgmq.q_{queue.queue} SET vt = now()")
+    with consumer(queue, mlflow_server) as process:
+        while not is_training(mlflow_server):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    deliver_again(queue)
     assert consume(queue, mlflow_server.uri).done == 1
     (version,) = versions_of(mlflow_server, asked)
     assert champion(mlflow_server) == version
@@ -120,7 +131,25 @@ def test_whoever_is_killed_in_the_middle_a_request_is_one_version_and_the_champi
     assert versions_of(mlflow_server, asked) == [version]
     queue.send(request())  # it drifts again
     assert consume(queue, mlflow_server.uri).done == 1
-    assert champion(mlflow_server) > version
+    again = champion(mlflow_server)
+    assert again is not None
+    assert again > version
+
+
+def test_whoever_is_killed_between_the_version_and_its_alias_it_is_one_version_and_the_champion(
+    queue: TrainingQueue, mlflow_server: MlflowServer
+) -> None:
+    before = champion(mlflow_server)
+    asked = str(queue.send(request()))
+    with consumer(queue, mlflow_server, "tests.support.killed_before_the_alias") as process:
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL, said
+    (version,) = versions_of(mlflow_server, asked)
+    assert champion(mlflow_server) == before
+    deliver_again(queue)
+    assert consume(queue, mlflow_server.uri).done == 1
+    assert versions_of(mlflow_server, asked) == [version]
+    assert champion(mlflow_server) == version
 
 
 def test_a_request_that_nobody_can_train_is_a_dead_letter_with_its_cause(
@@ -144,11 +173,11 @@ def test_without_mlflow_a_request_waits(queue: TrainingQueue) -> None:
 
 
 def test_a_consumer_that_is_not_told_its_queue_says_so() -> None:
-    environ = {name: value for name, value in os.environ.items() if name != "MLOPS_QUEUE_URL"}
+    environ = {name: value for name, value in os.environ.items() if name != DATABASE_VARIABLE}
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pipelines.template.retraining"),
-            *("--queue", "any", "--mlflow-uri", "http://127.0.0.1:9"),
+            *("--mlflow-uri", "http://127.0.0.1:9"),
         ],
         cwd=ROOT,
         env=environ,
@@ -156,4 +185,4 @@ def test_a_consumer_that_is_not_told_its_queue_says_so() -> None:
         text=True,
     )
     assert done.returncode == 2
-    assert "MLOPS_QUEUE_URL is not set" in done.stderr
+    assert "MLOPS_QUEUE_URL is not set: the database of queue mlops_trainings" in done.stderr

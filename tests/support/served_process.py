@@ -73,10 +73,12 @@ def iris_registry(mlflow_server: MlflowServer) -> str:
 
 
 @contextmanager
-def serve_process(registry: str, folder: Path, *options: str, **variables: str) -> Iterator[ServeProcess]:
-    """`mlops serve --model models:/iris@champion` until the block ends."""
+def serve_process(
+    registry: str, folder: Path, *options: str, model: str = "iris", **variables: str
+) -> Iterator[ServeProcess]:
+    """`mlops serve --model models:/MODEL@champion` until the block ends."""
     port = free_ports(1)[0]
-    command = [str(Path(sys.executable).with_name("mlops")), "serve", "--model", "models:/iris@champion"]
+    command = [str(Path(sys.executable).with_name("mlops")), "serve", "--model", f"models:/{model}@champion"]
     command += ["--mlflow-uri", registry, "--port", str(port), *options]
     environment = {
         **os.environ,

@@ -6,13 +6,13 @@ import typer
 
 from mlops_sdk.cli.options import Environment, Form, Output
 from mlops_sdk.cli.output import emit, say, table
+from mlops_sdk.runtime.queues import EVENTS
 
 app = typer.Typer(help="Look after an environment's messages.", no_args_is_help=True)
 dead = typer.Typer(help="List or replay messages that were given up.", no_args_is_help=True)
 app.add_typer(dead, name="dead")
 
 Queue = Annotated[str, typer.Option("--queue", help="The queue.")]
-EVENTS = "mlops_events"
 
 
 @dead.command("list")

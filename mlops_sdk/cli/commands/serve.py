@@ -78,7 +78,8 @@ def serve(
         str | None,
         typer.Option(
             "--training-queue",
-            help="A queue (pgmq) of the database MLOPS_QUEUE_URL that is asked for a training on drift.",
+            help="A queue of the database MLOPS_QUEUE_URL, or of Pub/Sub in MLOPS_PUBSUB_PROJECT, that is asked for a "
+            "training on drift; an environment's own is mlops_trainings.",
             metavar="NAME",
         ),
     ] = None,

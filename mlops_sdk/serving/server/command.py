@@ -8,6 +8,7 @@ from pydantic import SecretStr, ValidationError
 
 from mlops_sdk.errors import InputError
 from mlops_sdk.registry.files import check_driver
+from mlops_sdk.serving.drift.training_request import TrainingQueue
 from mlops_sdk.serving.server.access import model_reference
 from mlops_sdk.serving.server.addresses import addresses
 from mlops_sdk.serving.server.serve import Listening, serve, shared_folder, token_of
@@ -52,8 +53,13 @@ def template_document(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def serve_model(wanted: Wanted, *, environ: Mapping[str, str], report: Callable[[str], None]) -> None:
-    """Serve until stopped. Raises what `addresses` and `serve` raise."""
+    """Serve until stopped.
+
+    Raises what `addresses` and `serve` raise, and InputError for a training queue that no variable leads to.
+    """
     model_reference(wanted.model)
+    if queue := wanted.template.get("training_queue"):
+        TrainingQueue.from_environment(queue, environ)
     found = addresses(wanted.mlflow_uri, wanted.environment)
     with shared_folder() as folder:
         token, path = token_of(environ.get(TOKEN_VARIABLE), folder)

@@ -27,7 +27,6 @@ from mlops_sdk.serving.drift.metrics import DriftMetrics
 from mlops_sdk.serving.drift.monitor import Monitor, Told
 from mlops_sdk.serving.drift.naming import run_name
 from mlops_sdk.serving.drift.sample import Samples
-from mlops_sdk.serving.drift.training_request import TrainingQueue
 from mlops_sdk.serving.drift.window import Key, Window
 from mlops_sdk.serving.prediction_log import PredictionLog
 from mlops_sdk.serving.server.access import allowed_reference, model_reference
@@ -196,9 +195,7 @@ class TemplateExtension:
             metrics=DriftMetrics(server.metrics.registry),
             told=Told(
                 Webhook(settings.alert_url, settings.alert_secret) if settings.alert_url else None,
-                TrainingQueue(settings.queue_conninfo, settings.training_queue)
-                if settings.training_queue and settings.queue_conninfo
-                else None,
+                settings.queue,
             ),
             lock=settings.folder / "drift.lock",
             rules=settings.drift_rules,

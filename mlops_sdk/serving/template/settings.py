@@ -8,9 +8,9 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from mlops_sdk.serving.drift.decision import Rules
+from mlops_sdk.serving.drift.training_request import TrainingQueue
 
 SOURCE_VARIABLE = "MLOPS_SOURCE_URL"
-QUEUE_VARIABLE = "MLOPS_QUEUE_URL"
 ALERT_VARIABLE = "MLOPS_ALERT_SECRET"
 DEFAULT_SOURCE = "default"
 DEFAULT_TRAINER = "mlops_sdk.serving.template.trainers:train"
@@ -43,19 +43,18 @@ class TemplateSettings(BaseModel):
     training_queue: str | None = Field(default=None, pattern=r"^[a-z0-9_]{1,48}$")
     sources: Mapping[str, SecretStr] = Field(default_factory=dict, exclude=True)
     alert_secret: SecretStr | None = Field(default=None, exclude=True)
-    queue_conninfo: SecretStr | None = Field(default=None, exclude=True)
+    queue: TrainingQueue | None = Field(default=None, exclude=True)
 
     @classmethod
     def from_environment(cls, document: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Self:
-        """The settings of `document`, with the secrets that are in `environ`."""
+        """The settings of `document`, with the secrets that are in `environ`. Raises InputError for a queue without."""
         found = cls.model_validate(document)
-        source, queue, alert = (
-            environ.get(name) for name in (SOURCE_VARIABLE, QUEUE_VARIABLE, ALERT_VARIABLE)
-        )
+        source, alert = environ.get(SOURCE_VARIABLE), environ.get(ALERT_VARIABLE)
+        queue = found.training_queue
         return found.model_copy(
             update={
                 "sources": {DEFAULT_SOURCE: SecretStr(source)} if source else {},
-                "queue_conninfo": SecretStr(queue) if queue else None,
+                "queue": TrainingQueue.from_environment(queue, environ) if queue else None,
                 "alert_secret": SecretStr(alert) if alert else None,
             }
         )

@@ -9,9 +9,8 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -24,9 +23,9 @@ from mlops_sdk.registry.rest import connect
 from mlops_sdk.serving.drift.training_request import DATABASE_VARIABLE, KIND, TrainingQueue
 from pipelines.template.retraining import retrain
 from tests.support.mlflow_server import MlflowServer
+from tests.support.pipeline_process import ROOT, pipeline_process
 from tests.support.postgres import PostgresDatabase
 
-ROOT = Path(__file__).parents[2]
 MODEL = "breast-cancer"
 
 
@@ -53,15 +52,10 @@ def messenger_of(queue: TrainingQueue) -> Iterator[Messenger]:
 
 def consumer(
     queue: TrainingQueue, mlflow: MlflowServer, module: str = "pipelines.template.retraining"
-) -> "subprocess.Popen[str]":
+) -> AbstractContextManager["subprocess.Popen[str]"]:
     """A consumer as the README starts it."""
-    return subprocess.Popen(
-        [sys.executable, "-m", module, "--queue", queue.queue, "--mlflow-uri", mlflow.uri],
-        cwd=ROOT,
-        env={**os.environ, DATABASE_VARIABLE: queue.conninfo.get_secret_value()},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    options = ("--queue", queue.queue, "--mlflow-uri", mlflow.uri)
+    return pipeline_process(module, *options, queue_url=queue.conninfo)
 
 
 def deliver_again(queue: TrainingQueue) -> None:

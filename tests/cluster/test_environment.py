@@ -10,12 +10,14 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from itertools import cycle
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from mlops_sdk.cluster.pods import read_pods
+from mlops_sdk.release.buckets import bucket_headers
 from mlops_sdk.release.digest import digest_of, short
 from mlops_sdk.release.project import load_project
 from mlops_sdk.rollout.environment.opening import open_session
@@ -313,13 +315,14 @@ def _inputs(stg: ClusterEnvironment) -> dict[str, str]:
 
 
 def _clients(stg: ClusterEnvironment) -> AbstractContextManager[Counter[str]]:
-    """Clients that ask until the block ends; the count of each release or error."""
+    """Clients that ask until the block ends, every second time for a key; the count of each release or error."""
 
     def asker() -> Callable[[], str]:
-        client = stg.client()
+        client, keys = stg.client(), cycle(range(1, 501))
 
         def ask() -> str:
-            answer = client.get(_PATH)
+            key = next(keys)
+            answer = client.get(_PATH, headers=bucket_headers("recommender", str(key)) if key % 2 else {})
             release = answer.headers.get("X-MLOps-Release") if answer.is_success else None
             return release or f"HTTP {answer.status_code}"
 

@@ -30,7 +30,7 @@ INVOKER, INVOKER_PORT = "invoker", 8080
 GATEWAY, ROUTE, LISTENER = "gateway", "route", "http"
 SERVICE_PORT = 8000
 
-QUEUES = (EVENTS, "mlops_jobs", TRAININGS)
+QUEUES = (EVENTS, TRAININGS)
 """The queues of an environment; each has one of dead letters, `QUEUE_dead`."""
 
 PROXIES = "10.10.16.0/23"

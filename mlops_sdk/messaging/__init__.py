@@ -1,6 +1,6 @@
 """Messages between the parts of an environment: publish, consume, dead letters; the same on Postgres and Pub/Sub.
 
-    messenger = Messenger(PostgresTransport(conninfo, "mlops_jobs"))
+    messenger = Messenger(PostgresTransport(conninfo, "mlops_events"))
     messenger.publish(Envelope(kind="rfm", run_date=date(2026, 1, 31), payload={"job": "rfm"}))
     messenger.consume({"rfm": run_rfm}, gate=PointerGate(...), stop=stop)
 

@@ -42,7 +42,7 @@ def test_pods_reach_the_database_by_the_same_name_as_on_any_cluster() -> None:
 def test_each_queue_has_a_subscription_and_dead_letters_which_pubsub_itself_may_move() -> None:
     made = declared("prd")
     topics = {one["name"] for one in made.of(":Topic").values()}
-    queues = ("mlops_events", "mlops_jobs", "mlops_trainings")
+    queues = ("mlops_events", "mlops_trainings")
     assert topics == {*queues, *(f"{queue}_dead" for queue in queues)}
     for queue in queues:
         subscription = made.resources[f"subscription-{queue}"]
@@ -63,9 +63,9 @@ def test_the_queues_are_those_of_the_messenger() -> None:
     from mlops_sdk.messaging import pubsub_topics as topics
 
     made = declared("prd")
-    for name in ("mlops_jobs", "mlops_jobs_dead"):
+    for name in ("mlops_events", "mlops_events_dead"):
         ours = made.resources[f"subscription-{name}"]
-        theirs = topics.subscription_request("p", "mlops_jobs", name)
+        theirs = topics.subscription_request("p", "mlops_events", name)
         assert ours["ackDeadlineSeconds"] == theirs["ack_deadline_seconds"]
         assert ours["enableMessageOrdering"] == theirs["enable_message_ordering"]
         retention = theirs["message_retention_duration"]["seconds"]

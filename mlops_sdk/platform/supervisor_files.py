@@ -65,10 +65,12 @@ class SupervisorFiles:
         self._program_file(name).unlink(missing_ok=True)
 
     def programs(self) -> list[Program]:
-        """Applied programs, first applied first."""
-        files = (self.folder / "programs").glob("*.json")
-        ordered = sorted(files, key=lambda file: (file.stat().st_mtime_ns, file.name))
-        return [program_of(json.loads(file.read_text(encoding="utf-8"))) for file in ordered]
+        """Applied programs, first applied first. One that another process removes meanwhile is none."""
+        found = []
+        for file in (self.folder / "programs").glob("*.json"):
+            with suppress(FileNotFoundError):
+                found.append((file.stat().st_mtime_ns, file.name, file.read_text(encoding="utf-8")))
+        return [program_of(json.loads(text)) for *_, text in sorted(found)]
 
     def applied(self) -> dict[str, Program]:
         """Applied programs by name."""

@@ -142,3 +142,21 @@ def test_jobs_and_flows_that_the_code_has_not_are_refused_before_anything_change
         assert key in refused.stderr
     assert not path.with_suffix(".lock.yaml").exists()
     path.unlink()
+
+
+def test_a_release_without_a_service_is_its_tables_and_jobs_and_goes_live_and_back(jobs: Clone) -> None:
+    path = jobs.root / "stacks" / "releases" / "v0.0.64.yaml"
+    lines = [line for line in MANIFEST.format("v0.0.64").splitlines() if not line.startswith("service:")]
+    path.write_text("\n".join(lines) + "\n")
+    jobs.run("resume", "local")
+    jobs.run("deploy", "stacks/releases/v0.0.64.yaml", timeout_s=600)
+    status = jobs.json("status", "local")
+    assert (status["live"], status["drift"]) == ("v0.0.64", [])
+    assert paused(jobs)["v0.0.64"] is False
+    with jobs.client() as client:
+        assert client.get("/healthz").status_code == 503  # nobody is there to answer users
+    jobs.run("rollback", "local", "-m", "users want answers", "--yes", timeout_s=600)
+    assert jobs.live() == "v0.0.61"
+    with jobs.client() as client:
+        assert client.get("/count", params={"name": "a"}).is_success
+    jobs.shell("pulumi preview -s local --expect-no-changes")

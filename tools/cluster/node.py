@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -45,6 +46,7 @@ _READY_S = 90.0
 _STOP_S = 15.0
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _GATEWAY_API = "/apis/gateway.networking.k8s.io/v1"
+_GATEWAY_KINDS = ("gatewayclasses", "gateways", "httproutes")
 _VOLUMES = Path("/tmp/hostpath_pv")  # noqa: S108 - where the controller manager makes volumes, and nowhere else
 _STORAGE = {
     "apiVersion": "storage.k8s.io/v1",
@@ -98,10 +100,15 @@ class Node:
         self.apply(f"/apis/storage.k8s.io/v1/storageclasses/{STORAGE_CLASS}", _STORAGE)
 
     def start_gateway(self) -> None:
-        """Install the Gateway API's definitions and run Traefik, on 127.0.0.1:GATEWAY_PORT."""
+        """Install the Gateway API's definitions and run Traefik, on 127.0.0.1:GATEWAY_PORT.
+
+        Returns when it listens. Raises DeadlineError with its last lines when it does not.
+        """
         for path in sorted(self.binaries.crds.glob("*.yaml")):
             for document in YAML(typ="safe").load_all(path.read_text(encoding="utf-8")):
                 self.apply(f"{_DEFINITIONS}/{document['metadata']['name']}", document)
+        # Traefik that looks for routes before they can be asked for has been seen to be gone later.
+        self._await("the Gateway API", self._has_gateway_api, "kube-apiserver")
         self._spawn(
             "traefik",
             f"--entrypoints.web.address=127.0.0.1:{GATEWAY_PORT}",
@@ -112,7 +119,6 @@ class Node:
             "--global.checknewversion=false",
             "--global.sendanonymoususage=false",
         )
-        self._await("the Gateway API", self._has_gateway_api, "kube-apiserver")
         self.apply(
             f"{_GATEWAY_API}/gatewayclasses/{GATEWAY_CLASS}",
             {
@@ -122,6 +128,7 @@ class Node:
                 "spec": {"controllerName": GATEWAY_CONTROLLER},
             },
         )
+        self._await("Traefik", _listens, "traefik")
 
     def import_image(self, archive: Path) -> None:
         """Give the node an image from an OCI archive. Raises MlopsError with containerd's words."""
@@ -282,7 +289,7 @@ class Node:
             raise MlopsError(f"{path} was refused: {answer.text}", where=API)
 
     def _has_gateway_api(self) -> bool:
-        return self._ask(_GATEWAY_API).status_code == 200
+        return all(self._ask(f"{_GATEWAY_API}/{kind}").status_code == 200 for kind in _GATEWAY_KINDS)
 
     def _ask(self, path: str) -> httpx.Response:
         with self._client() as client:
@@ -317,6 +324,11 @@ class Node:
                 process.kill()
                 process.wait(_STOP_S)
         path.unlink()
+
+
+def _listens() -> bool:
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", GATEWAY_PORT)) == 0
 
 
 @contextlib.contextmanager

@@ -32,9 +32,10 @@ BRIDGE = "cni0"
 ADDRESS = "10.244.0.1"
 """The node's own address on the bridge of its pods. The templates name it too."""
 
-API = f"https://{ADDRESS}:36443"
-ETCD = "http://127.0.0.1:33790"
-GATEWAY_PORT = 36080
+# Below the ports that the kernel gives to clients: one of those may be any client's at the moment a server begins.
+API = f"https://{ADDRESS}:16443"
+ETCD = "http://127.0.0.1:13790"
+GATEWAY_PORT = 16080
 GATEWAY_CONTROLLER = "traefik.io/gateway-controller"
 GATEWAY_CLASS = "traefik"
 STORAGE_CLASS = "standard"
@@ -174,7 +175,7 @@ class Node:
             f"--etcd-servers={ETCD}",
             f"--bind-address={ADDRESS}",
             f"--advertise-address={ADDRESS}",
-            "--secure-port=36443",
+            "--secure-port=16443",
             f"--cert-dir={self.state / 'pki'}",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--service-account-issuer=https://kubernetes.default.svc",

@@ -22,7 +22,7 @@ from tests.support.sections import a_section, digest12
 pytestmark = pytest.mark.timeout(900)  # each step is a run of the engine over 200 resources
 PROJECT = "recommender-prd"
 
-FIRST, SECOND = a_section(1), a_section(2)
+FIRST, SECOND = a_section(1), a_section(2, jobs="pipelines.rfm.job:JOBS")
 
 
 def inputs_of(program: GcpProgram) -> str:

@@ -108,7 +108,7 @@ class Node:
         for path in sorted(self.binaries.crds.glob("*.yaml")):
             for document in YAML(typ="safe").load_all(path.read_text(encoding="utf-8")):
                 self.apply(f"{_DEFINITIONS}/{document['metadata']['name']}", document)
-        # Traefik that looks for routes before they can be asked for has been seen to be gone later.
+        # Traefik looks for routes as soon as it runs, so they have to be there to be asked for.
         self._await("the Gateway API", self._has_gateway_api, "kube-apiserver")
         self._spawn(
             "traefik",

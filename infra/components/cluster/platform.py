@@ -54,7 +54,11 @@ class Platform(pulumi.ComponentResource):
         )
         operator = self._layer(parts.OPERATOR, lambda key: variables.operator(settings, key).variables())
         database = self._database([self.environment, operator])
-        self._server(naming.RELAY, parts.relay(settings), alone=False)
+        Server(
+            naming.RELAY,
+            ServerArgs(settings, parts.relay(settings), alone=False),
+            pulumi.ResourceOptions(parent=self, depends_on=[self.environment]),
+        )
         if settings.given.mlflow is None:
             account = self._account(naming.MLFLOW)
             Tracking(
@@ -131,18 +135,3 @@ class Platform(pulumi.ComponentResource):
             return None
         Account(name, AccountArgs(self._settings, (), annotations), pulumi.ResourceOptions(parent=self))
         return name
-
-    def _server(
-        self, name: str, container: manifests.Container, *, alone: bool, account: str | None = None
-    ) -> None:
-        Server(
-            name,
-            ServerArgs(
-                self._settings,
-                container,
-                alone=alone,
-                account=account,
-                triggers={"mlops.dev/environment-layer": self.environment.digest} if container.layers else {},
-            ),
-            pulumi.ResourceOptions(parent=self, depends_on=[self.environment]),
-        )

@@ -74,6 +74,8 @@ class GcpProvider(EchoProvider):
                 return {"member": f"serviceAccount:service-1@gcp-sa-{inputs.get('service')}"}
             case "IAMCustomRole":
                 return {"name": f"projects/{project}/roles/{inputs.get('roleId')}"}
+            case "Service" if "cloudrunv2" in token:
+                return {"uri": f"https://{own}-run.a.run.app"}
             case "SecretVersion":
                 return {"version": "1"}
             case "UptimeCheckConfig":

@@ -96,6 +96,14 @@ def test_the_environment_is_made(program: GcpProgram) -> None:
     assert "gke-recommender-prd.europe-west1.gke.goog" in json.dumps(cluster["inputs"]["kubeconfig"])
 
 
+def test_a_release_asks_its_invoker_on_cloud_run_at_the_address_that_google_gave(program: GcpProgram) -> None:
+    release = digest12(2)
+    (layer,) = (
+        one for name, one in program.resources().items() if name.endswith(f"::release-{release}-shown")
+    )
+    assert layer["inputs"]["data"]["MLOPS_INVOKER_URL"] == f"https://invoker-{release}-run.a.run.app"
+
+
 def test_a_second_preview_is_empty(program: GcpProgram) -> None:
     program.preview("--expect-no-changes")
 

@@ -56,7 +56,7 @@ content = Table(
         "embedding",
         postgresql_using="hnsw",
         postgresql_ops={"embedding": "vector_cosine_ops"},
-        postgresql_with={"m": 16, "ef_construction": 64},
+        postgresql_with={"m": 16, "ef_construction": 128},
     ),
 )
 

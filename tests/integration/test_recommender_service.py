@@ -1,13 +1,17 @@
 """The recommender's service against the real Postgres, MLflow's artifacts and the real router."""
 
+import asyncio
+import statistics
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from psycopg import AsyncConnection
 from pydantic import SecretStr
 
 from mlops_sdk.platform.memory import pss_mb
@@ -17,6 +21,8 @@ from mlops_sdk.release.digest import short
 from mlops_sdk.release.gates import CommandGate
 from mlops_sdk.rollout.environment.child import ReleaseCode
 from mlops_sdk.rollout.verify.command import command_check
+from mlops_sdk.runtime.settings import ServiceSettings
+from pipelines.recommender import recommending
 from tests.support.recommender import ROOT, Recommender, RunningService
 
 USER = 7
@@ -40,6 +46,17 @@ def two(services: dict[str, RunningService], one: httpx.Client) -> httpx.Client:
     return services["v0.0.2"].client
 
 
+async def _connect(settings: ServiceSettings) -> AsyncConnection[Any]:
+    return await AsyncConnection.connect(settings.database_conninfo().get_secret_value(), autocommit=True)
+
+
+async def _mean(conn: AsyncConnection[Any], film_ids: Sequence[int]) -> str:
+    mean = "SELECT avg(embedding)::text FROM content WHERE film_id = ANY(%s)"
+    row = await (await conn.execute(mean, [list(film_ids)])).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
 def titles(client: httpx.Client, user_id: int, k: int = 5) -> list[str]:
     answer = client.get("/recommend", params={"user_id": user_id, "k": k})
     assert answer.status_code == 200, answer.text
@@ -61,11 +78,39 @@ def test_a_user_gets_real_titles_and_the_same_ones_again(one: httpx.Client) -> N
     assert one.get("/recommend", params={"user_id": USER, "k": 5}).content == first.content
 
 
-def test_the_nearest_films_are_found_by_the_index_and_there_are_as_many_as_asked_for(
-    one: httpx.Client, recommender: Recommender
-) -> None:
-    # More than hnsw.ef_search (40): without iterative scans the index would answer too few.
+def test_there_are_as_many_films_as_asked_for(one: httpx.Client) -> None:
     assert len(titles(one, USER, k=100)) == 100
+
+
+def test_the_search_by_the_index_finds_the_very_nearest_films(recommender: Recommender) -> None:
+    settings = recommender.releases["v0.0.1"]
+    tastes = "SELECT liked, met FROM histories WHERE cardinality(liked) > 0 ORDER BY user_id LIMIT 50"
+
+    async def searched() -> float:
+        shares = []
+        async with await _connect(settings) as approximate, await _connect(settings) as exact:
+            await exact.execute("SET enable_indexscan = off")
+            for liked, met in await (await approximate.execute(tastes)).fetchall():
+                vector = await _mean(approximate, liked)
+                found, wanted = [
+                    [film.film_id for film in await recommending.nearest(conn, vector, met=met, limit=200)]
+                    for conn in (approximate, exact)
+                ]
+                assert len(found) == 200
+                assert not set(found) & set(met)
+                shares.append(len(set(found[:10]) & set(wanted[:10])) / 10)
+        return statistics.fmean(shares)
+
+    assert asyncio.run(searched()) >= 0.95
+
+
+def test_a_search_for_more_than_the_index_may_keep_in_view_finds_as_many(recommender: Recommender) -> None:
+    async def searched() -> int:
+        async with await _connect(recommender.releases["v0.0.1"]) as conn:
+            vector = await _mean(conn, [1, 2, 3])
+            return len(await recommending.nearest(conn, vector, met=range(2000, 2500), limit=1000))
+
+    assert asyncio.run(searched()) == 1000
 
 
 def test_a_person_whom_nobody_knows_gets_well_known_films(one: httpx.Client) -> None:

@@ -87,11 +87,12 @@ def measure(server: Server, size: Size, say: Say) -> Found:
                 found += _measure(server, name, items, registry, reranker, folder, size, say)
     return found, [
         "Retrieval: a value is the 99th percentile of a round, or its median where it says so. The sides go in turns, "
-        f"{AT_ONCE} askers each: the {CANDIDATES} nearest items with their facts, HNSW (m 16, ef_construction 64; "
-        f"ef_search {CANDIDATES}, iterative scan in strict order). Bare SQL and the step alone have {AT_ONCE} "
-        "connections that do nothing else; inside /recommend the service's pool of 4 is at work, between rerankings: "
-        "Postgres then has less to do. Generated items are real films whose vector is moved by noise (cosine about "
-        "0.8). Recall is of the 10 nearest, held to an exact search of the same vectors: the generator's users' mean."
+        f"{AT_ONCE} askers each: the {CANDIDATES} nearest items with their facts, HNSW (m 16, ef_construction 128; "
+        f"ef_search {recommending.in_view(CANDIDATES)}, iterative scan in strict order). Bare SQL and the step alone "
+        f"have {AT_ONCE} connections that do nothing else; inside /recommend the service's pool of 4 is at work, "
+        "between rerankings: Postgres then has less to do. Generated items are real films whose vector is moved by "
+        "noise (cosine about 0.8). Recall is of the 10 nearest, held to an exact search of the same vectors: the "
+        "generator's users' mean."
     ]
 
 

@@ -64,7 +64,9 @@ async def connect_bare(conninfo: SecretStr) -> psycopg.AsyncConnection[Any]:
     conn = await connect_role(conninfo)
     await conn.execute("SET search_path = public, sdk_ext")
     await conn.execute("SELECT '[1]'::vector")  # loads the library, which knows the setting
-    await conn.execute(f"SET hnsw.iterative_scan = strict_order; SET hnsw.ef_search = {CANDIDATES}")
+    await conn.execute(
+        f"SET hnsw.iterative_scan = strict_order; SET hnsw.ef_search = {recommending.in_view(CANDIDATES)}"
+    )
     return conn
 
 

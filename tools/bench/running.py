@@ -35,7 +35,8 @@ class Results:
         except Exception as error:  # noqa: BLE001 - the others still count
             traceback.print_exc()
             self.failed.append(name)
-            self.notes.append(f"Left out: {name}: {type(error).__name__}: {str(error).splitlines()[0]}.")
+            said = "".join(traceback.format_exception_only(error)).partition("\n")[0]
+            self.notes.append(f"Left out: {name}: {said}.")
             return
         for figure in figures:
             verdict = {True: "  met", False: "  MISSED", None: ""}[figure.met]

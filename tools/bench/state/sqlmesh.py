@@ -1,7 +1,6 @@
 """One changed table of 50, released by us and by SQLMesh's `plan`: whole processes, the same source tables.
 
-SQLMesh is installed from `requirements/sqlmesh.txt` into an environment of its own. Without it our figures are
-still measured, and a note says why the others are missing.
+SQLMesh is installed from `requirements/sqlmesh.txt` into an environment of its own.
 """
 
 import os
@@ -76,7 +75,10 @@ def build_from_source(context: BuildContext) -> Iterator[list[dict[str, Any]]]:
 
 
 def measure(server: Server, sizes: Sizes, say: Callable[[str], None]) -> tuple[list[Figure], list[str]]:
-    """Figures of both, side by side, and of starting each without anything to do."""
+    """Figures of both, side by side, and of starting each without anything to do.
+
+    Raises DependencyError or subprocess.CalledProcessError where SQLMesh cannot be installed or run.
+    """
     how = f"1 of {TABLES} tables changed, {sizes.rows:,} rows each, whole process"
     with database(server, "bench_sqlmesh") as name:
         say("sqlmesh: making the source tables and the first release")
@@ -87,11 +89,8 @@ def measure(server: Server, sizes: Sizes, say: Callable[[str], None]) -> tuple[l
         releases.build(first, builders)
         releases.cut(first)
         releases.make_live("first")
-        try:
-            mesh = _Mesh(server, name, say)
-            mesh.plan([1] * TABLES)
-        except (dependencies.DependencyError, subprocess.CalledProcessError, OSError) as error:
-            mesh, why = None, str(error)
+        mesh = _Mesh(server, name, say)
+        mesh.plan([1] * TABLES)
         ours: list[float] = []
         inside: list[float] = []
         theirs: list[float] = []
@@ -101,18 +100,14 @@ def measure(server: Server, sizes: Sizes, say: Callable[[str], None]) -> tuple[l
             seconds, within = _release(releases, sizes, number + 2)
             ours.append(seconds)
             inside.append(within)
-            if mesh is not None:
-                theirs.append(mesh.plan([number + 2] + [1] * (TABLES - 1)))
-                nothing.append(mesh.plan([number + 2] + [1] * (TABLES - 1)))
-    figures = [
+            theirs.append(mesh.plan([number + 2] + [1] * (TABLES - 1)))
+            nothing.append(mesh.plan([number + 2] + [1] * (TABLES - 1)))
+    return [
         Figure("one changed table: plan, build, cut and handover", how, "s", ours),
         Figure("the same without starting Python and importing", how, "s", inside),
-    ]
-    if mesh is None:
-        return figures, [f"Left out: SQLMesh could not be used here: {why}"]
-    figures.append(Figure("one changed table: `sqlmesh plan --auto-apply`", how, "s", theirs))
-    figures.append(Figure("`sqlmesh plan --auto-apply` with nothing changed, for scale", how, "s", nothing))
-    return figures, [
+        Figure("one changed table: `sqlmesh plan --auto-apply`", how, "s", theirs),
+        Figure("`sqlmesh plan --auto-apply` with nothing changed, for scale", how, "s", nothing),
+    ], [
         f"SQLMesh {mesh.version}, models of kind FULL, its state in the same database. It fills a table by a"
         " query inside the server; our builder reads the source and sends the rows by COPY, for it may also run"
         " a model."

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import pulumi
 import pulumi.runtime
+from pulumi.runtime.config import CONFIG, get_config_env
 from pydantic import Field, ValidationError
 
 from infra import kubeconfig, naming
@@ -24,6 +26,7 @@ from mlops_sdk.stack.kinds import GcpConfig, KubernetesConfig
 T = TypeVar("T")
 C = TypeVar("C", KubernetesConfig, GcpConfig)
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
+_OURS = f"{stack_config.PROJECT}:"
 
 
 class Ports(Value):
@@ -133,6 +136,7 @@ def read_settings() -> Settings | KubernetesSettings | GcpSettings:
         raise _fault(
             "kind", f"{kind!r} is no kind of environment; this version knows: {', '.join(kinds.KINDS)}"
         )
+    _refuse_unknown(kind)
     if config.get("masterKey") is None:
         raise _fault("masterKey", "is missing; `mlops up ENV` makes one")
     project = load_project(PROJECT_ROOT)
@@ -160,6 +164,17 @@ def read_settings() -> Settings | KubernetesSettings | GcpSettings:
             POSTGRES_URL, "is not for kind gcp, which has a Cloud SQL instance of its own: take it out"
         )
     return GcpSettings(project, environment, _written(config, GcpConfig), master_key, releases, live, given)
+
+
+def _refuse_unknown(kind: str) -> None:
+    """Raises InputError for the first key of ours that a stack of this kind has not: a typing error says nothing."""
+    known = [*kinds.names(kinds.KINDS[kind]), *kinds.SECRET_KEYS, *kinds.RELEASE_KEYS]
+    given = {*CONFIG.get(), *get_config_env()}
+    for name in sorted(one.removeprefix(_OURS) for one in given if one.startswith(_OURS)):
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "take it out: `pulumi config rm KEY`"
+            raise _fault(name, f"is no key of kind {kind}; {hint}")
 
 
 def _releases(config: pulumi.Config) -> tuple[tuple[ReleaseSection, ...], str | None]:

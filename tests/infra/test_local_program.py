@@ -353,6 +353,8 @@ def test_a_registry_of_the_project_is_that_of_an_environment_which_is_given_none
         ({"prefectUrl": "flows.example"}, "prefectUrl"),
         ({"kind": "moon"}, "'moon' is no kind"),
         ({"masterKey": None}, "masterKey"),
+        ({"mlflowURL": "http://models.example"}, "mlflowURL.*no key of kind local.*'mlflowUrl'"),
+        ({"quota": "{}"}, "quota.*no key of kind local.*take it out"),
         ({"ports": '{"postgres": 1}'}, "ports"),
         ({"live": "sha256:" + "9" * 64}, "live"),
         ({"releases": '{"000000000000": {"release": "v0.0.1"}}'}, "releases.000000000000"),

@@ -79,6 +79,21 @@ def test_a_message_arrives_as_it_was_published(transport: Transport) -> None:
     assert arrived == [sent]
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [{"n": [1] * 500_000}, {f"k{n}": n for n in range(60_000)}, {"n": [1.5e300] * 100_000}],
+    ids=["a list", "an object", "numbers that Postgres writes out"],
+)
+def test_what_publish_takes_arrives_however_the_transport_spells_it(
+    transport: Transport, payload: dict[str, object]
+) -> None:
+    sent = Envelope.model_validate({"kind": "rfm", "payload": payload})
+    Messenger(transport).publish(sent)
+    arrived: list[Envelope] = []
+    assert consume(transport, arrived.append) == Tally(done=1)
+    assert arrived == [sent]
+
+
 def test_a_message_carries_the_release_and_the_trace_of_its_publisher(transport: Transport) -> None:
     from opentelemetry import trace
     from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags

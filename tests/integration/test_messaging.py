@@ -394,6 +394,20 @@ def test_a_failure_after_the_gate_closed_is_no_attempt(transport: Transport) -> 
     assert consume(transport, accept, policy=QUICK) == Tally(done=1)
 
 
+def test_no_failure_after_the_gate_closed_makes_a_dead_letter(transport: Transport) -> None:
+    Messenger(transport).publish(Envelope(kind="rfm"))
+    live = [True]
+
+    def lose_the_pointer(message: Envelope) -> None:
+        live[0] = False
+        raise ValueError("permission denied")
+
+    last = RetryPolicy(max_attempts=1)
+    assert consume(transport, lose_the_pointer, policy=last, gate=lambda: live[0]) == Tally(given_back=1)
+    assert transport.dead(10) == []
+    assert consume(transport, accept, policy=QUICK) == Tally(done=1)
+
+
 def test_an_unknown_queue_is_an_error_that_names_it(queue: Queue) -> None:
     opened = queue.open()
     opened.close()

@@ -179,6 +179,8 @@ def test_a_run_whose_message_was_given_up_failed_and_may_be_asked_for_again(work
     [
         ("refuse", 1, "2026-02-28 is an empty day"),
         ("die", 2, "job die was ended by SIGABRT"),
+        ("measure", 2, "ValueError: Out of range float values are not JSON compliant"),
+        ("measure", 2, "ValueError: Out of range float values are not JSON compliant"),
         ("missing", 2, "AttributeError: module 'tests.support.job_functions' has no attribute 'nowhere'"),
     ],
 )

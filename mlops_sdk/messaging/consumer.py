@@ -41,7 +41,8 @@ class Consumer:
     `lease_s` is how long a message stays with a consumer that was killed; while a handler works, its lease is
     extended. `batch` is how many messages are fetched at once: 1 when handling one takes long. `wait_s` is how long
     an idle consumer asks the server before it looks at `stop` again. `gate` says whether this consumer may take
-    messages now. `on_buried` is told of each message that was given up, with the cause, once it is a dead letter.
+    messages now. `on_buried` is told of each message that is given up, with the cause, before it becomes a dead letter:
+    killed in between, it is told again.
     """
 
     transport: Transport
@@ -109,8 +110,8 @@ class Consumer:
                 self._acknowledge()
                 self._linger_until = time.monotonic() + LINGER_S
             return
-        if outcome.verdict == "retry" and not self._still_ours():
-            # The handler failed because another release is live now: that is no attempt.
+        if not self._still_ours():
+            # The handler failed because another release is live now: that is no attempt, and no last one either.
             self._give_back([delivery])
             return
         self._put_away(delivery, outcome)
@@ -120,10 +121,10 @@ class Consumer:
         where = f"queue {self.transport.queue}, message {delivery.id}, attempt {delivery.attempt}"
         if outcome.verdict == "bury":
             _log.error("%s: given up: %s", where, outcome.cause)
-            self.transport.bury(delivery, outcome.cause)
-            self.tally.buried += 1
             if self.on_buried is not None:
                 self.on_buried(delivery, outcome.cause)
+            self.transport.bury(delivery, outcome.cause)
+            self.tally.buried += 1
         else:
             delay_s = self.policy.delay_s(delivery.attempt, self.chance())
             _log.warning("%s: again in %.1f s: %s", where, delay_s, outcome.cause)

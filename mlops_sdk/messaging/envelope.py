@@ -1,7 +1,8 @@
 """What a message is, and how it is written for the wire. Pure: no server, no clock.
 
 The wire form is one JSON object in UTF-8, `{"schema": 1, "id": ...}`, the same for every transport; JSON that
-Postgres cannot keep (a NUL character, a lone surrogate, NaN) is refused for all of them.
+Postgres cannot keep (a NUL character, a lone surrogate, NaN) is refused for all of them. Postgres gives it back in
+its own spelling, with spaces and with numbers written out: that may be longer, and is the same message.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,9 @@ from mlops_sdk.release.value import Value
 SCHEMA = 1
 MAX_BYTES = 1024 * 1024
 """The longest message, in bytes of its wire form. Pub/Sub would take 10 MB; what is larger belongs into storage."""
+
+
+_MOST_SPELLED = 64 * MAX_BYTES  # Postgres makes 301 bytes of the five of 1e300; what is longer is not read
 
 
 class MalformedError(InputError):
@@ -84,12 +88,14 @@ def encode(message: Envelope, *, release: str | None = None, trace: str | None =
 
 def decode(body: bytes, *, attempt: int) -> Envelope:
     """The message in `body`. Raises MalformedError for anything that `encode` did not write."""
-    if len(body) > MAX_BYTES:
-        raise MalformedError(f"oversized: {len(body)} bytes, the limit is {MAX_BYTES}")
+    if len(body) > _MOST_SPELLED:
+        raise _oversized(len(body))
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise MalformedError(f"malformed: not JSON ({error})") from error
+    if len(body) > MAX_BYTES and (length := _length(document)) > MAX_BYTES:
+        raise _oversized(length)
     if not isinstance(document, dict):
         raise MalformedError("malformed: not a JSON object")
     if document.pop("schema", None) != SCHEMA:
@@ -99,6 +105,18 @@ def decode(body: bytes, *, attempt: int) -> Envelope:
     except ValidationError as error:
         fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
         raise MalformedError(f"malformed: `{'.'.join(map(str, fault['loc']))}`: {fault['msg']}") from None
+
+
+def _oversized(length: int) -> MalformedError:
+    return MalformedError(f"oversized: {length} bytes, the limit is {MAX_BYTES}")
+
+
+def _length(document: object) -> int:
+    """Of the document as `encode` spells it."""
+    try:
+        return len(orjson.dumps(document))
+    except (TypeError, RecursionError) as error:
+        raise MalformedError(f"malformed: cannot be written again ({error})") from error
 
 
 def _name(message: Envelope) -> str:

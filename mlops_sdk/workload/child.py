@@ -34,7 +34,7 @@ def main() -> int:
         assert message.run_date is not None  # the consumer looked
         try:
             found = _import(function)(JobContext(job, message.run_date, message, tell))
-            tell(json.dumps({"result": found}))
+            tell(json.dumps({"result": found}, allow_nan=False))
         except RefusedError as error:
             tell(json.dumps({"cause": cut(str(error))}))
             return 3

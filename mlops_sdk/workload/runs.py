@@ -93,13 +93,28 @@ class Runs:
                     [(run, attempt, line) for line in lines],
                 )
 
-    def end(self, run: UUID, status: str, *, result: Any = None, cause: str | None = None) -> None:
-        """The attempt is over: `done`, `waiting` for the next one, or `failed` for good."""
+    def end(
+        self, run: UUID, attempt: int, status: str, *, result: Any = None, cause: str | None = None
+    ) -> None:
+        """The attempt is over: `done`, `waiting` for the next one, or `failed` for good.
+
+        Nothing happens where another attempt goes on or is done: this one had lost its lease.
+        """
         with self._connection() as conn:
             conn.execute(
                 "UPDATE mlops.run SET status = %s, ended_at = clock_timestamp(), result = %s, cause = %s,"
-                " progress = CASE WHEN %s = 'done' THEN 1 ELSE progress END WHERE id = %s",
-                [status, Jsonb(result), cause, status, run],
+                " progress = CASE WHEN %s = 'done' THEN 1 ELSE progress END"
+                " WHERE id = %s AND attempt = %s AND status = 'running'",
+                [status, Jsonb(result), cause, status, run, attempt],
+            )
+
+    def give_up(self, run: UUID, cause: str) -> None:
+        """Its message becomes a dead letter: the run failed, unless it is done or has failed already."""
+        with self._connection() as conn:
+            conn.execute(
+                "UPDATE mlops.run SET status = 'failed', ended_at = clock_timestamp(), cause = %s"
+                " WHERE id = %s AND status NOT IN ('done', 'failed')",
+                [cause, run],
             )
 
     def read(self, run: UUID) -> dict[str, Any] | None:

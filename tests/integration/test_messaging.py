@@ -79,6 +79,21 @@ def test_a_message_arrives_as_it_was_published(transport: Transport) -> None:
     assert arrived == [sent]
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [{"n": [1] * 500_000}, {f"k{n}": n for n in range(60_000)}, {"n": [1.5e300] * 100_000}],
+    ids=["a list", "an object", "numbers that Postgres writes out"],
+)
+def test_what_publish_takes_arrives_however_the_transport_spells_it(
+    transport: Transport, payload: dict[str, object]
+) -> None:
+    sent = Envelope.model_validate({"kind": "rfm", "payload": payload})
+    Messenger(transport).publish(sent)
+    arrived: list[Envelope] = []
+    assert consume(transport, arrived.append) == Tally(done=1)
+    assert arrived == [sent]
+
+
 def test_a_message_carries_the_release_and_the_trace_of_its_publisher(transport: Transport) -> None:
     from opentelemetry import trace
     from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
@@ -376,6 +391,20 @@ def test_a_failure_after_the_gate_closed_is_no_attempt(transport: Transport) -> 
         raise ValueError("permission denied")
 
     assert consume(transport, lose_the_pointer, policy=QUICK, gate=lambda: live[0]) == Tally(given_back=1)
+    assert consume(transport, accept, policy=QUICK) == Tally(done=1)
+
+
+def test_no_failure_after_the_gate_closed_makes_a_dead_letter(transport: Transport) -> None:
+    Messenger(transport).publish(Envelope(kind="rfm"))
+    live = [True]
+
+    def lose_the_pointer(message: Envelope) -> None:
+        live[0] = False
+        raise ValueError("permission denied")
+
+    last = RetryPolicy(max_attempts=1)
+    assert consume(transport, lose_the_pointer, policy=last, gate=lambda: live[0]) == Tally(given_back=1)
+    assert transport.dead(10) == []
     assert consume(transport, accept, policy=QUICK) == Tally(done=1)
 
 

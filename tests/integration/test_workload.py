@@ -152,11 +152,35 @@ def test_a_failed_run_says_why_and_may_be_asked_for_again(workload: Workload) ->
     assert (asked["run"], asked["queued"]) == (run, True)
 
 
+def test_an_attempt_that_lost_its_lease_says_nothing_of_a_run_that_another_did(workload: Workload) -> None:
+    run, day = UUID(workload.invoke("say")["run"]), date(2026, 2, 28)
+    assert workload.runs.start(run, "say", day, 1)
+    assert workload.runs.start(run, "say", day, 2)
+    workload.runs.end(run, 1, "failed", cause="too slow")
+    assert workload.run(str(run))["status"] == "running"
+    workload.runs.end(run, 2, "done", result="said")
+    workload.runs.end(run, 1, "waiting", cause="too slow")
+    workload.runs.give_up(run, "its message came too often")
+    found = workload.run(str(run))
+    assert (found["status"], found["result"], found["cause"]) == ("done", "said", None)
+
+
+def test_a_run_whose_message_was_given_up_failed_and_may_be_asked_for_again(workload: Workload) -> None:
+    run = workload.invoke("say")["run"]
+    assert workload.runs.start(UUID(run), "say", date(2026, 2, 28), 5)  # and its consumer was killed
+    workload.runs.give_up(UUID(run), "delivered 5 times")
+    found = workload.run(run)
+    assert (found["status"], found["cause"]) == ("failed", "delivered 5 times")
+    assert workload.invoke("say")["queued"]
+
+
 @pytest.mark.parametrize(
     ("job", "attempts", "cause"),
     [
         ("refuse", 1, "2026-02-28 is an empty day"),
         ("die", 2, "job die was ended by SIGABRT"),
+        ("measure", 2, "ValueError: Out of range float values are not JSON compliant"),
+        ("measure", 2, "ValueError: Out of range float values are not JSON compliant"),
         ("missing", 2, "AttributeError: module 'tests.support.job_functions' has no attribute 'nowhere'"),
     ],
 )

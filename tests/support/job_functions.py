@@ -59,6 +59,11 @@ def die(context: JobContext) -> None:
     os.abort()
 
 
+def measure(context: JobContext) -> dict[str, float]:
+    """Returns what JSON has no form for: an average of nothing."""
+    return {"recall": float("nan")}
+
+
 HERE = "tests.support.job_functions"
 JOBS = Jobs(
     Job("count", f"{HERE}:count", time_limit_s=60),
@@ -67,5 +72,6 @@ JOBS = Jobs(
     Job("refuse", f"{HERE}:refuse"),
     Job("hang", f"{HERE}:hang", time_limit_s=6),
     Job("die", f"{HERE}:die"),
+    Job("measure", f"{HERE}:measure"),
     Job("missing", f"{HERE}:nowhere"),
 )

@@ -81,12 +81,19 @@ def test_a_server_that_refuses_is_not_waited_for() -> None:
         run(FailingTransport({"receive": [AuthError("no")]}), [])
 
 
-def test_who_wants_to_know_is_told_of_what_was_given_up() -> None:
+def test_who_wants_to_know_is_told_before_a_message_is_put_away_and_again_after_a_cut() -> None:
     transport = FailingTransport({"bury": [UnreachableError("away")]})
     transport.messages = [Delivery("1", "1", b"{}", None, 1)]
     told: list[str] = []
-    tally = run(
-        transport, [], policy=RetryPolicy(max_attempts=1), on_buried=lambda _, cause: told.append(cause)
-    )
+    away = [UnreachableError("the table of runs is away")]
+
+    def tell(delivery: Delivery, cause: str) -> None:
+        assert delivery in transport.messages  # killed here, it would come again
+        if away:
+            raise away.pop()
+        told.append(cause)
+
+    tally = run(transport, [], policy=RetryPolicy(max_attempts=1), on_buried=tell)
     assert tally == Tally(buried=1)
-    assert told == [cause for _, cause in transport.letters] == ["malformed: `schema` is not 1"]
+    assert told == ["malformed: `schema` is not 1"] * 2
+    assert [cause for _, cause in transport.letters] == told[:1]

@@ -74,6 +74,24 @@ def test_a_digest_changes_with_what_makes_the_models_sql_and_with_nothing_else(
 
 
 @pytest.mark.parametrize(
+    "call",
+    [
+        "shop.other()",
+        "adapter.dispatch('other')()",
+        "adapter.dispatch(macro_name='other', macro_namespace='shop')()",
+        "[other][0]()",
+    ],
+)
+@pytest.mark.parametrize("name", ["other", "default__other"])
+def test_a_digest_has_the_macro_in_whatever_way_it_is_called(folder: Path, call: str, name: str) -> None:
+    write(folder, "models/c.sql", f"select {{{{ {call} }}}} as n")
+    write(folder, "macros/other.sql", f"{{% macro {name}() %}}1{{% endmacro %}}")
+    before = read_project(folder).digest("c")
+    write(folder, "macros/other.sql", f"{{% macro {name}() %}}2{{% endmacro %}}")
+    assert read_project(folder).digest("c") != before
+
+
+@pytest.mark.parametrize(
     ("file", "rebuilt"),
     [
         ("models/state/customers.sql", {"customers", "scores", "segments"}),

@@ -40,13 +40,13 @@ def job_handler(jobs: Jobs, runs: Runs, policy: RetryPolicy) -> Callable[[Envelo
         try:
             result = attempt(job, message, runs)
         except RefusedError as error:
-            runs.end(message.id, "failed", cause=cut(error.what))
+            runs.end(message.id, message.attempt, "failed", cause=cut(error.what))
             raise
         except MlopsError as error:
             status = "failed" if policy.is_last(message.attempt) else "waiting"
-            runs.end(message.id, status, cause=cut(error.what))
+            runs.end(message.id, message.attempt, status, cause=cut(error.what))
             raise
-        runs.end(message.id, "done", result=result)
+        runs.end(message.id, message.attempt, "done", result=result)
 
     return handler
 
@@ -59,9 +59,7 @@ def given_up(runs: Runs) -> Callable[[Delivery, str], None]:
             message = decode(delivery.body, attempt=1)
         except MalformedError:
             return
-        run = runs.read(message.id)
-        if run is not None and run["status"] != "failed":  # else its handler has said why
-            runs.end(message.id, "failed", cause=cause)
+        runs.give_up(message.id, cause)
 
     return record
 

@@ -291,6 +291,34 @@ def consumer_process(workload: Workload, tmp_path: Path) -> subprocess.Popen[byt
     )
 
 
+def test_an_attempt_that_lost_its_message_changes_nothing_of_what_the_next_one_did(
+    workload: Workload,
+) -> None:
+    run, day = UUID(workload.invoke("say")["run"]), date(2026, 2, 28)
+    assert workload.runs.start(run, "say", day, 1)
+    assert workload.runs.start(
+        run, "say", day, 2
+    )  # the lease of the first ran out, as on a machine that slept
+    workload.runs.end(run, 1, "waiting", cause="took longer than its time limit")
+    assert workload.run(str(run))["status"] == "running"
+    workload.runs.end(run, 2, "done", result="said")
+    workload.runs.end(run, 1, "failed", cause="took longer than its time limit")
+    workload.runs.give_up(run, "delivered 5 times and never answered for")
+    found = workload.run(str(run))
+    assert (found["status"], found["result"], found["cause"], found["attempt"]) == ("done", "said", None, 2)
+
+
+def test_a_run_whose_consumers_were_all_killed_has_failed_with_its_message(workload: Workload) -> None:
+    run = UUID(workload.invoke("say")["run"])
+    for attempt in range(1, QUICK.max_attempts + 1):
+        assert workload.transport.receive(1, wait_s=0, lease_s=0)
+        assert workload.runs.start(run, "say", date(2026, 2, 28), attempt)
+    workload.consume()
+    found = workload.run(str(run))
+    assert (found["status"], found["cause"].partition(" and ")[0]) == ("failed", "delivered 2 times")
+    assert workload.invoke("say")["queued"]
+
+
 def test_a_killed_consumer_takes_its_job_along_and_the_next_one_does_it_once(
     workload: Workload, tmp_path: Path
 ) -> None:

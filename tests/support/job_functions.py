@@ -59,6 +59,11 @@ def die(context: JobContext) -> None:
     os.abort()
 
 
+def nothing_to_average(context: JobContext) -> dict[str, float]:
+    """Returns what is no JSON."""
+    return {"mean": float("nan")}
+
+
 HERE = "tests.support.job_functions"
 JOBS = Jobs(
     Job("count", f"{HERE}:count", time_limit_s=60),
@@ -67,5 +72,6 @@ JOBS = Jobs(
     Job("refuse", f"{HERE}:refuse"),
     Job("hang", f"{HERE}:hang", time_limit_s=6),
     Job("die", f"{HERE}:die"),
+    Job("nan", f"{HERE}:nothing_to_average"),
     Job("missing", f"{HERE}:nowhere"),
 )

@@ -156,6 +156,7 @@ def test_a_failed_run_says_why_and_may_be_asked_for_again(workload: Workload) ->
     ("job", "attempts", "cause"),
     [
         ("refuse", 1, "2026-02-28 is an empty day"),
+        ("nan", 2, "ValueError: what job nan returned is not JSON: Out of range float"),
         ("die", 2, "job die was ended by SIGABRT"),
         ("missing", 2, "AttributeError: module 'tests.support.job_functions' has no attribute 'nowhere'"),
     ],
@@ -214,6 +215,8 @@ def test_runs_are_shown_to_who_has_the_token_and_only_if_they_are_there(workload
     assert workload.client.get(f"/runs/{UUID(int=1)}", headers=TOKEN).status_code == 404
     assert workload.client.get("/runs/nothing", headers=TOKEN).status_code == 422
     assert workload.client.get("/healthcheck").json() == {"status": "ok"}
+    assert workload.client.get("/nowhere").json() == {"error": "Not Found"}
+    assert workload.client.delete("/invoke").json() == {"error": "Method Not Allowed"}
 
 
 def test_the_invoker_of_a_release_that_is_not_live_queues_nothing_until_it_is_live_again(

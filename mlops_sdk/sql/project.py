@@ -111,7 +111,7 @@ class Project:
         while waiting:
             for path in by_word.get(waiting.pop(), set()) - found:
                 found.add(path)
-                waiting += _WORD.findall(path.read_text(encoding="utf-8"))
+                waiting += _WORD.findall(_text(path))
         return found
 
 
@@ -129,7 +129,7 @@ def read_project(folder: Path) -> Project:
     macros = {
         name: path
         for path in sorted((folder / "macros").rglob("*.sql"))
-        for name in _MACRO.findall(path.read_text(encoding="utf-8"))
+        for name in _MACRO.findall(_text(path))
     }
     return Project(folder, models, macros, dict(_settings(folder)))
 
@@ -141,7 +141,7 @@ def _read_model(path: Path) -> Model:
 
     try:
         tree = jinja2.Environment(extensions=["jinja2.ext.do"]).parse(  # noqa: S701 - nothing is rendered
-            path.read_text(encoding="utf-8")
+            _text(path)
         )
     except jinja2.TemplateSyntaxError as error:
         raise InputError(
@@ -204,8 +204,24 @@ def _settings(folder: Path) -> Iterator[tuple[str, Any]]:
 
     for path in sorted([*(folder / "models").rglob("*.yml"), *(folder / "models").rglob("*.yaml")]):
         try:
-            found = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")) or {}
+            found = YAML(typ="safe", pure=True).load(_text(path)) or {}
         except YAMLError as error:
             raise InputError(f"no YAML: {error}", where=str(path)) from error
-        for model in found.get("models", []):
+        models = found.get("models") or [] if isinstance(found, dict) else None
+        if not isinstance(models, list) or not all(
+            isinstance(each, dict) and "name" in each for each in models
+        ):
+            raise InputError(
+                "its `models` are no list of models", where=str(path), remedy="write `- name: MODEL` for each"
+            )
+        for model in models:
             yield model["name"], model.get("config")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"byte {error.start} is not UTF-8", where=str(path), remedy="save it as UTF-8"
+        ) from error

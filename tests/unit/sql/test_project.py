@@ -133,6 +133,29 @@ def test_what_cannot_be_known_without_running_it_is_refused(folder: Path, text: 
         read_project(folder).reads("c")
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "sentence"),
+    [
+        ("models/m.yml", b"models: 3", r"m\.yml: its `models` are no list"),
+        ("models/m.yml", b"- name: a", r"m\.yml: its `models` are no list"),
+        ("models/m.yml", b"models: [{config: {}}]", r"m\.yml: its `models` are no list"),
+        ("models/m.yml", b"models: [", r"m\.yml: no YAML"),
+        ("models/c.sql", b"select '\xff'", r"c\.sql: byte 8 is not UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(folder: Path, file: str, content: bytes, sentence: str) -> None:
+    (folder / file).write_bytes(content)
+    with pytest.raises(InputError, match=sentence):
+        read_project(folder)
+
+
+def test_a_yaml_file_that_is_empty_or_has_no_model_yet_says_nothing(folder: Path) -> None:
+    before = read_project(folder).digest("a")
+    write(folder, "models/m.yml", "models:\n")
+    write(folder, "models/n.yml", "")
+    assert read_project(folder).digest("a") == before
+
+
 def test_a_folder_without_a_project_and_two_models_of_one_name_are_refused(folder: Path) -> None:
     with pytest.raises(InputError, match=r"no dbt_project\.yml"):
         read_project(folder / "models")

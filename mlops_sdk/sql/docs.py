@@ -25,9 +25,16 @@ def write_docs(project: Path, folder: Path) -> Path:
             lines, code = dbt(copy, NOWHERE, command, {}, None)
             if code != 0:
                 raise ended(project, command, lines)
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(copy / "target" / "static_index.html", folder / "index.html")
-        shutil.copyfile(copy / "target" / "manifest.json", folder / "manifest.json")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(copy / "target" / "static_index.html", folder / "index.html")
+            shutil.copyfile(copy / "target" / "manifest.json", folder / "manifest.json")
+        except OSError as error:
+            raise InputError(
+                f"it cannot be written: {error.strerror}",
+                where=str(folder),
+                remedy="name another folder: --out",
+            ) from error
     return folder / "index.html"
 
 

@@ -36,7 +36,7 @@ def format_project(project: Path, *, check: bool) -> Formatted:
         raise InputError(
             f"{report.number_errored} of {len(report.results)} files cannot be read: {first.exception}",
             where=str(first.display_path),
-            remedy="mend it; nothing else of it was changed",
+            remedy="mend it, then the same command again",
         )
     return Formatted(
         len(report.results), tuple(sorted(result.source_path for result in report.changed_results))

@@ -4,6 +4,7 @@ What a model depends on must be written out: `ref` and `source` with names in qu
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True)
 class Model:
-    """One model. `sources` are (source, table) pairs, `variables` those without a default, `calls` names called."""
+    """One model. `sources` are (source, table) pairs, `variables` those without a default, `calls` names used."""
 
     name: str
     path: Path
@@ -97,14 +98,20 @@ class Project:
         )
 
     def _macro_files(self, models: Iterable[Model]) -> set[Path]:
-        """Files of the macros that the models call, and of those that these call: a word that is a name counts."""
+        """Files of the macros that the models call, and of those that these call: a word that is a name counts.
+
+        So does the name behind `postgres__` or `default__`: dbt dispatches to such.
+        """
+        by_word: dict[str, set[Path]] = defaultdict(set)
+        for name, path in self.macros.items():
+            for word in (name, name.rpartition("__")[2]):
+                by_word[word].add(path)
         found: set[Path] = set()
         waiting = [call for model in models for call in model.calls]
         while waiting:
-            path = self.macros.get(waiting.pop())
-            if path is not None and path not in found:
+            for path in by_word.get(waiting.pop(), set()) - found:
                 found.add(path)
-                waiting += _WORD.findall(path.read_text(encoding="utf-8"))
+                waiting += _WORD.findall(_text(path))
         return found
 
 
@@ -122,7 +129,7 @@ def read_project(folder: Path) -> Project:
     macros = {
         name: path
         for path in sorted((folder / "macros").rglob("*.sql"))
-        for name in _MACRO.findall(path.read_text(encoding="utf-8"))
+        for name in _MACRO.findall(_text(path))
     }
     return Project(folder, models, macros, dict(_settings(folder)))
 
@@ -134,7 +141,7 @@ def _read_model(path: Path) -> Model:
 
     try:
         tree = jinja2.Environment(extensions=["jinja2.ext.do"]).parse(  # noqa: S701 - nothing is rendered
-            path.read_text(encoding="utf-8")
+            _text(path)
         )
     except jinja2.TemplateSyntaxError as error:
         raise InputError(
@@ -143,12 +150,16 @@ def _read_model(path: Path) -> Model:
     refs: list[str] = []
     sources: list[tuple[str, str]] = []
     variables: set[str] = set()
-    calls: set[str] = set()
+    # A macro may be called with its project before its name, by dispatch, or by another name.
+    calls = {node.name for node in tree.find_all(nodes.Name)}
+    calls |= {node.attr for node in tree.find_all(nodes.Getattr)}
     ephemeral = False
     for call in tree.find_all(nodes.Call):
+        if isinstance(call.node, nodes.Getattr) and call.node.attr == "dispatch":
+            named = [*call.args, *(each.value for each in call.kwargs)]
+            calls |= {str(getattr(each, "value", "")) for each in named}
         if not isinstance(call.node, nodes.Name):
             continue
-        calls.add(call.node.name)
         match call.node.name:
             case "ref":
                 refs.append(_texts(path, call)[-1])
@@ -193,8 +204,24 @@ def _settings(folder: Path) -> Iterator[tuple[str, Any]]:
 
     for path in sorted([*(folder / "models").rglob("*.yml"), *(folder / "models").rglob("*.yaml")]):
         try:
-            found = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")) or {}
+            found = YAML(typ="safe", pure=True).load(_text(path)) or {}
         except YAMLError as error:
             raise InputError(f"no YAML: {error}", where=str(path)) from error
-        for model in found.get("models", []):
+        models = found.get("models") or [] if isinstance(found, dict) else None
+        if not isinstance(models, list) or not all(
+            isinstance(each, dict) and "name" in each for each in models
+        ):
+            raise InputError(
+                "its `models` are no list of models", where=str(path), remedy="write `- name: MODEL` for each"
+            )
+        for model in models:
             yield model["name"], model.get("config")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"byte {error.start} is not UTF-8", where=str(path), remedy="save it as UTF-8"
+        ) from error

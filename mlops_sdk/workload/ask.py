@@ -118,9 +118,13 @@ class InvokerAsk:
             ) from error
         if answer.status_code >= 500:
             raise UnreachableError(f"the invoker answered {answer.status_code}", where=self.url)
+        if not isinstance(document, dict) or (answer.is_error and not isinstance(document.get("error"), str)):
+            raise InputError(
+                "what answers there is no invoker", where=self.url, remedy="is its address right?"
+            )
         if answer.is_error:
             kind = _ERRORS.get(answer.status_code, MlopsError)
-            raise kind(str(document.get("error")), where=self.url, remedy=document.get("remedy") or "")
+            raise kind(document["error"], where=self.url, remedy=document.get("remedy") or "")
         return document
 
 

@@ -34,7 +34,7 @@ def main() -> int:
         assert message.run_date is not None  # the consumer looked
         try:
             found = _import(function)(JobContext(job, message.run_date, message, tell))
-            tell(json.dumps({"result": found}, allow_nan=False))
+            tell(_result(found, job))
         except RefusedError as error:
             tell(json.dumps({"cause": cut(str(error))}))
             return 3
@@ -43,6 +43,14 @@ def main() -> int:
             tell(json.dumps({"cause": cut(_cause(error))}))
             return 1
     return 0
+
+
+def _result(found: Any, job: str) -> str:
+    """The line that tells it. Raises ValueError for what is no JSON: NaN is none either, and Postgres keeps it not."""
+    try:
+        return json.dumps({"result": found}, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"what job {job} returned is not JSON: {error}") from error
 
 
 def _import(function: str) -> Any:

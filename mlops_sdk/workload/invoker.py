@@ -17,6 +17,7 @@ from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import SecretStr
+from starlette.exceptions import HTTPException
 
 from mlops_sdk.errors import AuthError, InputError, MlopsError, NotFoundError, PolicyError, UnreachableError
 from mlops_sdk.messaging.messenger import Messenger
@@ -65,6 +66,7 @@ def create_invoker(
     api = FastAPI(title="mlops-sdk invoker", docs_url=None, redoc_url=None, openapi_url=None)
     api.add_exception_handler(MlopsError, _problem)
     api.add_exception_handler(RequestValidationError, _wrong)
+    api.add_exception_handler(HTTPException, _no_such_call)
 
     @api.get("/healthcheck")
     def healthcheck() -> dict[str, str]:
@@ -130,6 +132,12 @@ async def _problem(request: Request, error: Exception) -> JSONResponse:
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
     told = {"error": error.what} | ({"remedy": error.remedy} if error.remedy else {})
     return JSONResponse(told, status, headers=headers)
+
+
+async def _no_such_call(request: Request, error: Exception) -> JSONResponse:
+    del request
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
 
 
 async def _wrong(request: Request, error: Exception) -> JSONResponse:

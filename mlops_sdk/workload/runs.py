@@ -44,6 +44,19 @@ ON CONFLICT (id) DO UPDATE
 RETURNING id
 """
 
+# An attempt whose lease ran out changes nothing of what the next one, or another release, has made of the run.
+_END = """
+UPDATE mlops.run
+   SET status = %(status)s, ended_at = clock_timestamp(), result = %(result)s, cause = %(cause)s,
+       progress = CASE WHEN %(status)s = 'done' THEN 1 ELSE progress END
+ WHERE id = %(id)s AND status = 'running' AND attempt = %(attempt)s AND release_digest = %(release)s
+"""
+
+_GIVE_UP = """
+UPDATE mlops.run SET status = 'failed', ended_at = clock_timestamp(), cause = %(cause)s
+ WHERE id = %(id)s AND status NOT IN ('done', 'failed')
+"""
+
 _READ = """
 SELECT id, job, run_date, status, release_digest AS release, attempt, requested_at, started_at, heartbeat_at, ended_at,
        progress, note, result, cause,
@@ -96,26 +109,17 @@ class Runs:
     def end(
         self, run: UUID, attempt: int, status: str, *, result: Any = None, cause: str | None = None
     ) -> None:
-        """The attempt is over: `done`, `waiting` for the next one, or `failed` for good.
-
-        Nothing happens where another attempt goes on or is done: this one had lost its lease.
-        """
+        """The attempt is over: `done`, `waiting` for the next one, or `failed` for good."""
+        told = {"status": status, "result": Jsonb(result), "cause": cause}
         with self._connection() as conn:
             conn.execute(
-                "UPDATE mlops.run SET status = %s, ended_at = clock_timestamp(), result = %s, cause = %s,"
-                " progress = CASE WHEN %s = 'done' THEN 1 ELSE progress END"
-                " WHERE id = %s AND attempt = %s AND status = 'running'",
-                [status, Jsonb(result), cause, status, run, attempt],
+                _END.encode(), {**told, "id": run, "attempt": attempt, "release": self.release_digest}
             )
 
     def give_up(self, run: UUID, cause: str) -> None:
-        """Its message becomes a dead letter: the run failed, unless it is done or has failed already."""
+        """Its message is given up: it failed, unless it is done or an attempt has said why it failed."""
         with self._connection() as conn:
-            conn.execute(
-                "UPDATE mlops.run SET status = 'failed', ended_at = clock_timestamp(), cause = %s"
-                " WHERE id = %s AND status NOT IN ('done', 'failed')",
-                [cause, run],
-            )
+            conn.execute(_GIVE_UP.encode(), {"id": run, "cause": cause})
 
     def read(self, run: UUID) -> dict[str, Any] | None:
         """The run as JSON values, or None; `stalled`: it should be running, but nobody says so."""

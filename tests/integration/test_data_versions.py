@@ -242,6 +242,22 @@ def test_how_each_path_stands_is_told_from_add_to_push(project: Project) -> None
     assert (list(versions), fetched) == ([PATHS[0]], 1)
 
 
+def test_a_file_that_dvc_was_told_to_ignore_is_named_as_what_may_be_wrong(project: Project) -> None:
+    (project.root / ".dvcignore").write_text("*.tmp\n")
+    folder = project.root / "data" / "films"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a")
+    (folder / "a.tmp").write_text("left over")
+    data_versions.add(project, "local", [folder])
+    data_versions.push(project, "local", [folder])
+    with pytest.raises(
+        PolicyError, match=r"data/films is .* its .dvc file names(.|\n)*what .dvcignore names"
+    ):
+        data_versions.pull(project, "local", [folder])
+    (folder / "a.tmp").unlink()
+    assert data_versions.pull(project, "local", [folder])[1] == 0
+
+
 def stand(project: Project) -> Sequence[tuple[bool | None, ...]]:
     return [(s.committed, s.here, s.cached, s.pushed) for s in data_versions.status(project, [])]
 
@@ -267,6 +283,10 @@ def test_what_cannot_be_a_version_is_named(project: Project, tmp_path: Path) -> 
     for name in (".", ".dvc", "data/my ratings.csv"):  # no manifest could name them
         with pytest.raises(InputError, match=r"cannot be a path of data(.|\n)*data/ratings.csv"):
             data_versions.add(project, "local", [project.root / name])
+    (project.root / "data" / "films.dvc").touch()
+    with pytest.raises(InputError, match=r"data/films/a.txt is part of data/films(.|\n)*name the folder"):
+        data_versions.add(project, "local", [project.root / "data" / "films" / "a.txt"])
+    (project.root / "data" / "films.dvc").unlink()
     with pytest.raises(NotFoundError, match=r"data/ratings.csv is not under DVC(.|\n)*mlops data add"):
         data_versions.pull(project, "local", [project.root / PATHS[0]])
     with pytest.raises(NotFoundError, match=r"has no data/ratings.csv.dvc(.|\n)*mlops data add"):

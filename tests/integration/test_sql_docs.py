@@ -1,11 +1,16 @@
 """The documentation of models, and their form: what `mlops sql docs` and `mlops sql fmt` make."""
 
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from mlops_sdk.cli.commands.sql import app
 from mlops_sdk.errors import InputError
 from mlops_sdk.sql.docs import server, write_docs
 from mlops_sdk.sql.formatting import format_project
@@ -24,6 +29,25 @@ def test_the_docs_are_one_page_that_is_served_on_this_machine(tmp_path: Path) ->
             server(tmp_path, found.server_port)
         found.shutdown()
     assert "Scores of 1 to 5 and a segment for each customer" in page
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="it cannot be written"):
+        write_docs(DBT, tmp_path / "file")
+
+
+def test_who_serves_them_is_told_the_address_at_once_and_ends_it_by_ctrl_c(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mlops_sdk.cli", "sql", "docs", str(DBT), "--out", str(tmp_path)]
+    with subprocess.Popen([*command, "--serve", "--port", "0"], stdout=subprocess.PIPE, text=True) as serving:
+        assert serving.stdout is not None
+        assert serving.stdout.readline() == f"written: {tmp_path / 'index.html'}\n"
+        assert httpx.get(serving.stdout.readline().strip()).status_code == 200
+        serving.send_signal(signal.SIGINT)
+        assert serving.wait(30) == 0
+
+
+def test_a_picture_that_cannot_be_written_is_told_so(tmp_path: Path) -> None:
+    picture = tmp_path / "nowhere" / "lineage.svg"
+    with pytest.raises(InputError, match=r"nowhere/lineage\.svg: it cannot be written: No such file"):
+        CliRunner().invoke(app, ["lineage", str(DBT), "--svg", str(picture)], catch_exceptions=False)
 
 
 def test_models_are_brought_into_one_form_and_then_stay(tmp_path: Path) -> None:

@@ -59,9 +59,9 @@ def die(context: JobContext) -> None:
     os.abort()
 
 
-def measure(context: JobContext) -> dict[str, float]:
-    """Returns what JSON has no form for: an average of nothing."""
-    return {"recall": float("nan")}
+def nothing_to_average(context: JobContext) -> dict[str, float]:
+    """Returns what is no JSON."""
+    return {"mean": float("nan")}
 
 
 HERE = "tests.support.job_functions"
@@ -72,6 +72,6 @@ JOBS = Jobs(
     Job("refuse", f"{HERE}:refuse"),
     Job("hang", f"{HERE}:hang", time_limit_s=6),
     Job("die", f"{HERE}:die"),
-    Job("measure", f"{HERE}:measure"),
+    Job("nan", f"{HERE}:nothing_to_average"),
     Job("missing", f"{HERE}:nowhere"),
 )

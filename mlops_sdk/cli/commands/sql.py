@@ -1,5 +1,7 @@
 """`mlops sql run|test|docs|lineage|fmt PROJECT`: work on models in SQL, a dbt project in a folder of the checkout."""
 
+import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,11 +55,15 @@ def docs(
     from mlops_sdk.sql.docs import server, write_docs
 
     page = write_docs(project, out)
-    emit({"page": str(page)}, output, lambda: say(f"written: {page}"))
-    if serve:
-        with server(out, port) as found:
-            say(f"http://127.0.0.1:{found.server_port}/")
-            found.serve_forever()
+    written = {"page": str(page)}
+    if not serve:
+        emit(written, output, lambda: say(f"written: {page}"))
+        return
+    with server(out, port) as found, suppress(KeyboardInterrupt):
+        address = f"http://127.0.0.1:{found.server_port}/"
+        emit({**written, "address": address}, output, lambda: say(f"written: {page}\n{address}"))
+        sys.stdout.flush()  # also a program that reads a pipe wants to know it now
+        found.serve_forever()
 
 
 @app.command("lineage")
@@ -69,12 +75,20 @@ def lineage(
     output: Output = Form.table,
 ) -> None:
     """Show what each model is made of."""
+    from mlops_sdk.errors import InputError
     from mlops_sdk.sql import lineage as drawn
     from mlops_sdk.sql.project import read_project
 
     found = drawn.lineage(read_project(project))
     if svg is not None:
-        svg.write_text(drawn.draw(found), encoding="utf-8")
+        try:
+            svg.write_text(drawn.draw(found), encoding="utf-8")
+        except OSError as error:
+            raise InputError(
+                f"it cannot be written: {error.strerror}",
+                where=str(svg),
+                remedy="name another file: --svg FILE",
+            ) from error
     rows = [[node.name, node.kind, ", ".join(found.reads(node.name))] for node in found.nodes]
     emit(found.document(), output, lambda: table(["NAME", "KIND", "READS"], rows, empty="no models"))
 

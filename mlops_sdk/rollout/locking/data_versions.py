@@ -85,7 +85,7 @@ def pull(project: Project, environment: str, paths: Sequence[Path]) -> tuple[dic
             raise PolicyError(
                 f"{name} is {seen.md5 if seen else 'not there'}, its .dvc file names {version.md5}",
                 where=str(project.root),
-                remedy="push that version again where it was added",
+                remedy="push that version again where it was added; what .dvcignore names is of no version: remove it",
             )
     return versions, fetched
 
@@ -176,4 +176,12 @@ def _name(project: Project, path: Path) -> str:
         raise InputError(
             f"{path} is outside of the project", where=str(project.root), remedy="data is within the project"
         ) from error
-    return require_data_path(name, str(project.root))
+    require_data_path(name, str(project.root))
+    for folder in Path(name).parents:
+        if (project.root / f"{folder}{DVC_FILE}").is_file():
+            raise InputError(
+                f"{name} is part of {folder}, which is one version",
+                where=str(project.root),
+                remedy=f"name the folder: {folder}",
+            )
+    return name

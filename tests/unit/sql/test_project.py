@@ -74,6 +74,24 @@ def test_a_digest_changes_with_what_makes_the_models_sql_and_with_nothing_else(
 
 
 @pytest.mark.parametrize(
+    "call",
+    [
+        "shop.other()",
+        "adapter.dispatch('other')()",
+        "adapter.dispatch(macro_name='other', macro_namespace='shop')()",
+        "[other][0]()",
+    ],
+)
+@pytest.mark.parametrize("name", ["other", "default__other"])
+def test_a_digest_has_the_macro_in_whatever_way_it_is_called(folder: Path, call: str, name: str) -> None:
+    write(folder, "models/c.sql", f"select {{{{ {call} }}}} as n")
+    write(folder, "macros/other.sql", f"{{% macro {name}() %}}1{{% endmacro %}}")
+    before = read_project(folder).digest("c")
+    write(folder, "macros/other.sql", f"{{% macro {name}() %}}2{{% endmacro %}}")
+    assert read_project(folder).digest("c") != before
+
+
+@pytest.mark.parametrize(
     ("file", "rebuilt"),
     [
         ("models/state/customers.sql", {"customers", "scores", "segments"}),
@@ -113,6 +131,29 @@ def test_what_cannot_be_known_without_running_it_is_refused(folder: Path, text: 
     write(folder, "models/c.sql", text)
     with pytest.raises(InputError, match=sentence):
         read_project(folder).reads("c")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "sentence"),
+    [
+        ("models/m.yml", b"models: 3", r"m\.yml: its `models` are no list"),
+        ("models/m.yml", b"- name: a", r"m\.yml: its `models` are no list"),
+        ("models/m.yml", b"models: [{config: {}}]", r"m\.yml: its `models` are no list"),
+        ("models/m.yml", b"models: [", r"m\.yml: no YAML"),
+        ("models/c.sql", b"select '\xff'", r"c\.sql: byte 8 is not UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(folder: Path, file: str, content: bytes, sentence: str) -> None:
+    (folder / file).write_bytes(content)
+    with pytest.raises(InputError, match=sentence):
+        read_project(folder)
+
+
+def test_a_yaml_file_that_is_empty_or_has_no_model_yet_says_nothing(folder: Path) -> None:
+    before = read_project(folder).digest("a")
+    write(folder, "models/m.yml", "models:\n")
+    write(folder, "models/n.yml", "")
+    assert read_project(folder).digest("a") == before
 
 
 def test_a_folder_without_a_project_and_two_models_of_one_name_are_refused(folder: Path) -> None:

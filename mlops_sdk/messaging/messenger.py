@@ -14,8 +14,6 @@ from mlops_sdk.messaging.pointer import Gate, always
 from mlops_sdk.messaging.retry import RetryPolicy
 from mlops_sdk.messaging.transport import DeadLetter, Outgoing, Transport
 
-MOST_DEAD_LETTERS = 10_000
-
 
 class Messenger:
     """One queue. `release` is the tag that published messages carry, None outside of a release."""
@@ -77,14 +75,15 @@ class Messenger:
 
         Raises NotFoundError, and replays none, when an id is not there.
         """
-        there = {letter.id for letter in self.transport.dead(MOST_DEAD_LETTERS)}
+        all_ids = self.transport.dead_ids()
+        there = set(all_ids)
         if missing := [one for one in ids if one not in there]:
             raise NotFoundError(
                 f"no dead letter {', '.join(missing)}",
                 where=f"queue {self.transport.queue}",
                 remedy="`mlops messages dead list ENV` shows what there is",
             )
-        return self.transport.replay(ids or sorted(there))
+        return self.transport.replay(ids or all_ids)
 
 
 def current_trace() -> str | None:

@@ -47,7 +47,7 @@ class PostgresTransport:
             "bury": queries.BURY,
         }
         texts |= {"acknowledge": queries.ACKNOWLEDGE, "give_back": queries.GIVE_BACK}
-        texts |= {"dead": queries.DEAD, "replay": queries.REPLAY}
+        texts |= {"dead": queries.DEAD, "dead_ids": queries.DEAD_IDS, "replay": queries.REPLAY}
         # As text, once: composing a statement costs more than sending it.
         self._statements = {
             name: queries.statement(text, queue).as_string(None) for name, text in texts.items()
@@ -104,6 +104,10 @@ class PostgresTransport:
             DeadLetter(str(number), (text or "").encode(), key, cause or "", attempts or 0, replays, at)
             for number, text, key, cause, attempts, replays, at in rows
         ]
+
+    def dead_ids(self) -> list[str]:
+        """As `Transport.dead_ids`."""
+        return [str(number) for (number,) in self._execute("dead_ids", {})]
 
     def replay(self, ids: Sequence[str]) -> list[str]:
         """As `Transport.replay`; in one statement."""

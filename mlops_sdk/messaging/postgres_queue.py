@@ -70,6 +70,8 @@ SELECT msg_id, message::text, headers->>'x-pgmq-group', headers->>'mlops-cause',
   FROM {dead} ORDER BY msg_id LIMIT %(limit)s
 """
 
+DEAD_IDS = "SELECT msg_id FROM {dead} ORDER BY msg_id"
+
 REPLAY = """
 WITH gone AS (
     DELETE FROM {dead} WHERE msg_id = ANY(%(ids)s::bigint[]) RETURNING msg_id, message, headers),

@@ -22,6 +22,7 @@ from mlops_sdk.messaging.transport import DeadLetter, Delivery, Outgoing
 TIMEOUT_S = 20.0
 _MOST_MESSAGES = 1000  # of one call to publish, to acknowledge or to change deadlines
 _MOST_BYTES = 9 * 1024 * 1024  # of one call to publish: the limit is 10 MB with everything
+_HELD_S = 120.0  # how long dead letters are in the hand of who looks at all of them, or replays some
 _LATE_S = (
     30.0  # how long after its delay a message may take to come again before others of its key are let go
 )
@@ -126,19 +127,23 @@ class PubSubTransport:
 
     def dead(self, limit: int) -> list[DeadLetter]:
         """As `Transport.dead`; while they are looked at (moments) nobody else sees them. Duplicates are left out."""
-        with self._dead_letters() as letters:
-            found = {letter.id: letter for letter in reversed(_oldest_first(letters))}
-        return sorted(found.values(), key=lambda letter: letter.buried_at)[:limit]
+        with self._dead_letters() as found:
+            return [letter for letter, _ in found[:limit]]
+
+    def dead_ids(self) -> list[str]:
+        """As `Transport.dead_ids`."""
+        with self._dead_letters() as found:
+            return [letter.id for letter, _ in found]
 
     def replay(self, ids: Sequence[str]) -> list[str]:
         """As `Transport.replay`: published to the queue first, then acknowledged, one after the other."""
-        with self._dead_letters() as letters:
-            wanted = {letter.id: letter for letter in _oldest_first(letters) if letter.id in ids}
-            for letter in wanted.values():
+        named = set(ids)
+        with self._dead_letters() as found:
+            wanted = [(letter, copies) for letter, copies in found if letter.id in named]
+            for letter, copies in wanted:
                 self._replay(letter)
-                copies = [one.ack_id for one in letters if _dead_letter(one).id == letter.id]
                 self._acknowledge(self._dead_subscription, copies)
-        return list(wanted)
+        return [letter.id for letter, _ in wanted]
 
     def close(self) -> None:
         """As `Transport.close`."""
@@ -170,15 +175,25 @@ class PubSubTransport:
         self._deadline(self._subscription, late, 0)
 
     @contextlib.contextmanager
-    def _dead_letters(self) -> Iterator[list[Any]]:
-        """All dead letters, in hand for as long as the context lasts; those that are left are given back."""
-        found: dict[str, Any] = {}
-        while fresh := self._pull(self._dead_subscription, _MOST_MESSAGES, 1.0):
-            found.update({one.ack_id: one for one in fresh})
+    def _dead_letters(self) -> Iterator[list[tuple[DeadLetter, list[str]]]]:
+        """All dead letters, oldest first, each with the tokens of its copies.
+
+        They are in hand for as long as the context lasts, at most _HELD_S each; those that are left are given back.
+        """
+        held: list[Delivery] = []
+        letters: dict[str, tuple[DeadLetter, list[str]]] = {}
         try:
-            yield list(found.values())
+            while fresh := self._pull(self._dead_subscription, _MOST_MESSAGES, 1.0):
+                taken = [_delivery(one) for one in fresh]
+                held += taken
+                self._deadline(self._dead_subscription, taken, _HELD_S)
+                for one in fresh:
+                    letter = _dead_letter(one)
+                    first, tokens = letters.get(letter.id, (letter, []))
+                    oldest = min(first, letter, key=lambda copy: copy.buried_at)
+                    letters[letter.id] = oldest, [*tokens, one.ack_id]
+            yield sorted(letters.values(), key=lambda found: found[0].buried_at)
         finally:
-            held = [_delivery(one) for one in found.values()]
             self._deadline(self._dead_subscription, held, 0)
 
     def _pull(self, name: str, count: int, wait_s: float) -> list[Any]:
@@ -231,10 +246,6 @@ def _delivery(one: Any) -> Delivery:
         max(1, one.delivery_attempt),
         int(message.attributes.get("mlops-replays") or 0),
     )
-
-
-def _oldest_first(letters: Sequence[Any]) -> list[DeadLetter]:
-    return sorted((_dead_letter(one) for one in letters), key=lambda letter: letter.buried_at)
 
 
 def _dead_letter(one: Any) -> DeadLetter:

@@ -97,6 +97,10 @@ class Transport(Protocol):
         """At most `limit` dead letters, oldest first. They stay where they are."""
         ...
 
+    def dead_ids(self) -> list[str]:
+        """The ids of all dead letters, oldest first."""
+        ...
+
     def replay(self, ids: Sequence[str]) -> list[str]:
         """Move these dead letters back to the end of the queue, their attempts counted anew.
 

@@ -203,6 +203,16 @@ def test_a_dead_letter_says_how_often_it_was_replayed(transport: Transport) -> N
     assert [letter.replays for letter in transport.dead(10)] == [1]
 
 
+def test_all_dead_letters_are_replayed_however_many_there_are(queue: Queue, transport: Transport) -> None:
+    many = 10_500 if queue.kind == "postgres" else 1_001  # more than one look takes
+    queue.bury(many)
+    messenger = Messenger(transport)
+    *_, last = transport.dead_ids()
+    assert messenger.replay(last) == [last]
+    assert len(messenger.replay()) == many - 1
+    assert messenger.replay() == transport.dead_ids() == []
+
+
 def test_an_unknown_dead_letter_cannot_be_replayed_and_nothing_changes(transport: Transport) -> None:
     messenger = Messenger(transport)
     messenger.publish(Envelope(kind="rfm"))

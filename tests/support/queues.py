@@ -47,6 +47,23 @@ class Queue:
         with psycopg.connect(self.database.conninfo(), autocommit=True) as conn:
             conn.execute("SELECT pgmq.send(%s, %s::jsonb)", [self.name, body.decode()])
 
+    def bury(self, count: int) -> None:
+        """Put so many dead letters beside the queue, past the messenger: it would take each one by itself."""
+        if self.kind == "pubsub":
+            clients = pubsub_topics.connect()
+            topic = pubsub_topics.topic(self.environ["TEST_PROJECT"], postgres_queue.dead_queue(self.name))
+            for start in range(0, count, 1000):
+                letters = [{"data": b"{}"}] * min(1000, count - start)
+                clients.publisher.publish(request={"topic": topic, "messages": letters})
+            clients.close()
+            return
+        with psycopg.connect(self.database.conninfo(), autocommit=True) as conn:
+            conn.execute(
+                sql.SQL(
+                    "INSERT INTO {} (vt, message) SELECT clock_timestamp(), '{{}}' FROM generate_series(1, {})"
+                ).format(sql.Identifier("pgmq", f"q_{postgres_queue.dead_queue(self.name)}"), count)
+            )
+
 
 def open_queue(environ: Mapping[str, str]) -> Transport:
     """The queue that `Queue.environ` describes."""

@@ -55,6 +55,9 @@ class FailingTransport:
     def dead(self, limit: int) -> list[DeadLetter]:
         raise NotImplementedError
 
+    def dead_ids(self) -> list[str]:
+        raise NotImplementedError
+
     def replay(self, ids: Sequence[str]) -> list[str]:
         raise NotImplementedError
 

@@ -43,6 +43,8 @@ def list_(
         ]
         columns = ["ID", "KIND", "RUN DATE", "ATTEMPTS", "REPLAYS", "DEAD SINCE", "CAUSE"]
         table(columns, rows, empty=f"{environment}: no dead letters in {queue}")
+        if len(letters) == limit:
+            say(f"the oldest {limit:,}: there may be more, --limit N shows N")
 
     emit(letters, output, show)
 

@@ -489,6 +489,11 @@ CASES = {
         Case("data pull d.csv", {"rollout.locking.data_versions:pull": says(({"d.csv": DATA}, 0))}),
         Case("data status d.csv", {"rollout.locking.data_versions:status": says(DATA_STATUS)}),
         Case("messages dead list local", {"rollout.environment.messages:dead_letters": says(DEAD_LETTERS)}),
+        Case(
+            "messages dead list local --limit 2",
+            {"rollout.environment.messages:dead_letters": says(DEAD_LETTERS)},
+            forms=("table",),
+        ),
         Case("messages dead replay local 7", {"rollout.environment.messages:replay": says(REPLAYED)}),
         Case("sql run rfm/dbt --run-date 1998-03-31", {"workload.sql_try:try_models": says(RESULTS)}),
         Case("sql test rfm/dbt --run-date 1998-03-31", {"workload.sql_try:try_models": says(RESULTS)}),

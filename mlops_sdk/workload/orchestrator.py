@@ -11,17 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 
-from mlops_sdk.errors import InputError, MlopsError, PolicyError
+from mlops_sdk.errors import InputError, MlopsError, PolicyError, UnreachableError
 from mlops_sdk.messaging.messenger import Messenger
 from mlops_sdk.messaging.open import open_transport
-from mlops_sdk.messaging.pointer import PointerGate
+from mlops_sdk.messaging.pointer import is_live
 from mlops_sdk.runtime.settings import ServiceSettings
 from mlops_sdk.workload.alert import Alert
 from mlops_sdk.workload.ask import Ask, InvokerAsk, MessengerAsk
 from mlops_sdk.workload.confirm import confirm
 from mlops_sdk.workload.consume import load_jobs
 from mlops_sdk.workload.days import today_utc
-from mlops_sdk.workload.jobs import QUEUE, Jobs
+from mlops_sdk.workload.jobs import QUEUE, Job, Jobs, run_id
 from mlops_sdk.workload.orchestrate import PATIENCE_S, Orchestration, Outcome
 from mlops_sdk.workload.runs import Runs
 
@@ -56,17 +56,11 @@ class Orchestrator:
         """Ask for these dates, wait for them and confirm them; with several under way at once, a backfill.
 
         `job` None: the only one there is. `timeout_s` is how long a date is waited for, by default twice the job's
-        own limit. Raises NotConfirmedError after an alert was sent, PolicyError where the release is not live (its
-        schedule was about to be paused), InputError, NotFoundError, UnreachableError.
+        own limit. Raises NotConfirmedError after an alert was sent, UnreachableError after one too, PolicyError where
+        the release is not live (any more), InputError, NotFoundError.
         """
         wanted, dates = self.jobs.job(job), sorted(set(days))
         _require(dates, at_once)
-        if not self.is_live():
-            raise PolicyError(
-                f"{self.settings.release} is not live: its jobs would write nothing",
-                where=self.settings.environment,
-                remedy="run the flow of the live release",
-            )
         conninfo = self.settings.database_conninfo(application_name="mlops orchestrator")
         orchestration = Orchestration(
             ask=self.ask,
@@ -76,9 +70,15 @@ class Orchestrator:
             timeout_s=timeout_s if timeout_s is not None else 2 * wanted.time_limit_s,
             patience_s=self.patience_s,
             poll_s=poll_s,
+            allowed=self._require_live,
         )
-        outcomes = orchestration.run(wanted, dates)
-        wrong = [one for one in outcomes if not one.ok]
+        try:
+            outcomes = orchestration.run(wanted, dates)
+        except UnreachableError as away:
+            known = {one.run_date: one for one in orchestration.done}
+            self._tell(_wrong(known.get(day) or self._unknown(wanted, day, away) for day in dates), away)
+            raise
+        wrong = _wrong(outcomes)
         if wrong:
             error = NotConfirmedError(
                 f"{len(wrong)} of {len(outcomes)} dates are not confirmed:\n"
@@ -86,12 +86,29 @@ class Orchestrator:
                 where=self.settings.environment,
                 remedy="the invoker's /runs/RUN/log has what each run wrote; asking again does only these again",
             )
-            try:
-                self.alert.send(wrong)
-            except MlopsError as untold:
-                raise error from untold
+            self._tell(wrong, error)
             raise error
         return outcomes
+
+    def _require_live(self) -> None:
+        if not self.is_live():
+            raise PolicyError(
+                f"{self.settings.release} is not live: its jobs would write nothing",
+                where=self.settings.environment,
+                remedy="run the flow of the live release",
+            )
+
+    def _unknown(self, job: Job, day: date, error: MlopsError) -> Outcome:
+        """Of a date that nobody can be asked about: it may still be done."""
+        run = run_id(self.settings.app, self.settings.environment, job.name, day)
+        return Outcome(job.name, day, run, "late", error.what)
+
+    def _tell(self, outcomes: list[Outcome], error: MlopsError) -> None:
+        """Send an alert; that this failed is no reason to hide `error`."""
+        try:
+            self.alert.send(outcomes)
+        except MlopsError as untold:
+            raise error from untold
 
 
 @contextmanager
@@ -115,7 +132,6 @@ def orchestrator(
         )
     conninfo = settings.database_conninfo(application_name="mlops orchestrator")
     transport = open_transport(QUEUE, conninfo=conninfo, pubsub_project=settings.pubsub_project)
-    gate = PointerGate(conninfo, environment=settings.environment, digest=settings.release_digest)
     try:
         yield Orchestrator(
             settings=settings,
@@ -129,12 +145,13 @@ def orchestrator(
                 Messenger(transport, release=settings.release),
             ),
             alert=Alert(settings.environment, settings.release, settings.alert_webhook),
-            is_live=gate,
+            is_live=lambda: is_live(
+                conninfo, environment=settings.environment, digest=settings.release_digest
+            ),
             report=report,
             patience_s=patience_s,
         )
     finally:
-        gate.close()
         transport.close()
 
 
@@ -149,6 +166,10 @@ def _invoker(settings: ServiceSettings, invoker: bool | str) -> InvokerAsk:
     if settings.invoker_token is None:
         raise InputError("the invoker's token is missing", where="MLOPS_INVOKER_TOKEN")
     return InvokerAsk(url, settings.invoker_token)
+
+
+def _wrong(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    return [one for one in outcomes if not one.ok]
 
 
 def _require(days: list[date], at_once: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from mlops_sdk.errors import InputError, NotFoundError, PolicyError
+from mlops_sdk.errors import InputError, NotFoundError, PolicyError, UnreachableError
 from mlops_sdk.messaging import Envelope
 from mlops_sdk.workload.days import days_between
 from mlops_sdk.workload.jobs import run_id
@@ -120,6 +120,46 @@ def test_a_date_that_nobody_does_is_late_and_may_still_be_done(release: JobRelea
     finally:
         consumer.kill()
         consumer.communicate()
+
+
+def test_people_are_told_when_nobody_can_be_asked(release: JobRelease, received: "Received") -> None:
+    nowhere = {
+        "alert_webhook": SecretStr(received.url),
+        "invoker_url": "http://127.0.0.1:1",
+        "invoker_token": SecretStr("let me in"),
+    }
+    settings = release.settings.model_copy(update=nowhere)
+    with (
+        orchestrator(settings, report=print, invoker=True, patience_s=0.01) as orchestra,
+        pytest.raises(UnreachableError, match="the invoker did not answer"),
+    ):
+        orchestra.run("sales", DAYS[:2])
+    ((_, body),) = received.requests
+    assert [(run["run_date"], run["status"]) for run in body["runs"]] == [
+        ("2026-01-01", "late"),
+        ("2026-01-02", "late"),
+    ]
+    assert body["text"].startswith("local: 2 dates of sales not confirmed; 2026-01-01: the invoker did not")
+
+
+def test_a_database_that_is_away_is_not_taken_for_a_rollback(release: JobRelease) -> None:
+    away = release.settings.model_copy(update={"database_port": 1})
+    with (
+        orchestrator(away, report=print, patience_s=0.01) as orchestra,
+        pytest.raises(UnreachableError, match="the pointer cannot be read"),
+    ):
+        orchestra.run("sales", [FIRST])
+
+
+def test_a_backfill_asks_for_no_date_once_its_release_is_left(release: JobRelease) -> None:
+    answers = iter([True, True, False])  # at first, for the first date, for the second
+    lines: list[str] = []
+    with (
+        orchestrator(release.settings, report=lines.append) as orchestra,
+        pytest.raises(PolicyError, match="is not live"),
+    ):
+        replace(orchestra, is_live=lambda: next(answers)).run("sales", DAYS, at_once=4)
+    assert [line.partition(", run ")[0] for line in lines] == ["sales 2026-01-01: asked for"]
 
 
 class Received:

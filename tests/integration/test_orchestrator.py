@@ -9,11 +9,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from mlops_sdk.errors import InputError, NotFoundError, PolicyError, UnreachableError
 from mlops_sdk.messaging import Envelope
+from mlops_sdk.workload.checks import Fresh
+from mlops_sdk.workload.confirm import confirm
 from mlops_sdk.workload.days import days_between
 from mlops_sdk.workload.jobs import run_id
 from mlops_sdk.workload.orchestrator import NotConfirmedError, orchestrator
@@ -149,6 +153,18 @@ def test_a_database_that_is_away_is_not_taken_for_a_rollback(release: JobRelease
         pytest.raises(UnreachableError, match="the pointer cannot be read"),
     ):
         orchestra.run("sales", [FIRST])
+
+
+def test_a_row_is_as_old_as_it_is_in_utc_whatever_time_zone_the_server_has(release: JobRelease) -> None:
+    elsewhere = SecretStr(
+        make_conninfo(release.conninfo.get_secret_value(), options="-c TimeZone=Etc/GMT+12")
+    )
+    with psycopg.connect(elsewhere.get_secret_value()) as conn:
+        conn.execute(
+            "INSERT INTO daily_marks VALUES (gen_random_uuid(), '', '2026-01-01 05:00Z')"  # there the day before
+        )
+    (fresh,) = confirm(elsewhere, [Fresh("daily_marks", "at")], FIRST, None)
+    assert fresh.fault == ""
 
 
 def test_a_backfill_asks_for_no_date_once_its_release_is_left(release: JobRelease) -> None:

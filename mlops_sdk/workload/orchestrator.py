@@ -55,9 +55,9 @@ class Orchestrator:
     ) -> tuple[Outcome, ...]:
         """Ask for these dates, wait for them and confirm them; with several under way at once, a backfill.
 
-        `job` None: the only one there is. `timeout_s` is how long a date is waited for, by default twice the job's
-        own limit. Raises NotConfirmedError after an alert was sent, UnreachableError after one too, PolicyError where
-        the release is not live (any more), InputError, NotFoundError.
+        `job` None: the only one there is. `timeout_s` is how long a date is waited for, by default
+        `waited_for_s`. Raises NotConfirmedError after an alert was sent, UnreachableError after one too, PolicyError
+        where the release is not live (any more), InputError, NotFoundError.
         """
         wanted, dates = self.jobs.job(job), sorted(set(days))
         _require(dates, at_once)
@@ -67,7 +67,7 @@ class Orchestrator:
             confirm=lambda job, day, result: confirm(conninfo, job.checks, day, result),
             report=self.report,
             at_once=at_once,
-            timeout_s=timeout_s if timeout_s is not None else 2 * wanted.time_limit_s,
+            timeout_s=timeout_s if timeout_s is not None else waited_for_s(wanted, at_once),
             patience_s=self.patience_s,
             poll_s=poll_s,
             allowed=self._require_live,
@@ -166,6 +166,11 @@ def _invoker(settings: ServiceSettings, invoker: bool | str) -> InvokerAsk:
     if settings.invoker_token is None:
         raise InputError("the invoker's token is missing", where="MLOPS_INVOKER_TOKEN")
     return InvokerAsk(url, settings.invoker_token)
+
+
+def waited_for_s(job: Job, at_once: int) -> float:
+    """Seconds in which a date can be done though all that were asked for with it are done before it, and one again."""
+    return (at_once + 1) * job.time_limit_s
 
 
 def _wrong(outcomes: Iterable[Outcome]) -> list[Outcome]:

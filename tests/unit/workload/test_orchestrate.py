@@ -15,6 +15,7 @@ from mlops_sdk.workload.checks import Checked, Fresh, Rows
 from mlops_sdk.workload.days import days_between, last_days
 from mlops_sdk.workload.jobs import Job
 from mlops_sdk.workload.orchestrate import Orchestration
+from mlops_sdk.workload.orchestrator import waited_for_s
 
 JOB = Job("rfm", "a.b:c")
 START = date(2026, 1, 1)
@@ -124,6 +125,17 @@ def test_a_date_is_waited_for_as_long_as_was_said_and_a_consumer_that_is_silent_
     assert [line for line in lines if "says nothing" in line] == [
         "rfm 2026-01-01: its consumer says nothing; its message comes again"
     ]
+
+
+def test_a_date_is_not_late_because_the_others_that_were_asked_for_with_it_come_first() -> None:
+    days = days_between(START, date(2026, 1, 4))
+    done_at = {
+        day: n * JOB.time_limit_s for n, day in enumerate(days, 1)
+    }  # one after the other, each in time
+    workload = Workload({day: int(at / 60) for day, at in done_at.items()})
+    timeout_s = waited_for_s(JOB, len(days))
+    outcomes = orchestration(workload, at_once=len(days), timeout_s=timeout_s, poll_s=60).run(JOB, days)
+    assert all(one.ok for one in outcomes), [one.line() for one in outcomes]
 
 
 def test_who_is_asked_may_be_away_for_a_while_and_not_for_ever() -> None:

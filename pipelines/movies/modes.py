@@ -62,7 +62,8 @@ def automated(where: Where, configuration: Configuration, say: Say) -> Outcome:
     model = train(prepared.train, configuration)
     evaluation = evaluate(model, prepared.train, prepared.test)
     say(
-        f"{evaluation.films} films of the test: RMSE {evaluation.rmse:.3f}, the mean rating {evaluation.mean_rmse:.3f}"
+        f"{evaluation.films} films of the test: RMSE {evaluation.rmse:.3f}, the mean rating's"
+        f" {evaluation.mean_rmse:.3f}, better by {evaluation.over_mean}"
     )
     before = registering.champion(where.tracking_uri, where.models)
     verdict = judge(evaluation, model, before[1] if before else None, prepared.test)

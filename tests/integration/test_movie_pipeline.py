@@ -44,6 +44,7 @@ def test_a_model_that_is_better_than_the_mean_becomes_champion_once_and_a_worse_
     assert first.verdict.accepted and first.version is not None and first.evaluation is not None
     assert first.evaluation.over_mean.low > 0
     assert "3,201 films" in said[0]
+    assert f"better by {first.evaluation.over_mean.value:+.3f} (95 % +" in said[1]
 
     again = automated(where, QUICK, said.append)
     assert (again.version, again.evaluation) == (first.version, None)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from mlops_sdk.errors import InputError
 from pipelines.movies import registering
 from pipelines.movies.checking import Report, check, require_ok
 from pipelines.movies.evaluating import Evaluation, Verdict, evaluate, judge
@@ -77,7 +78,12 @@ def automated(where: Where, configuration: Configuration, say: Say) -> Outcome:
 
 
 def experiment(where: Where, trials: int, seed: int, say: Say) -> list[Trial]:
-    """Train `trials` configurations drawn by `seed`, a run each; the best first. Nothing is registered."""
+    """Train `trials` configurations drawn by `seed`, a run each; the best first. Nothing is registered.
+
+    Raises InputError for no trial, PolicyError for an extract that is not fit, UnreachableError.
+    """
+    if trials < 1:
+        raise InputError(f"{trials} trials find nothing", where="trials", remedy="say 1 or more")
     found, prepared, report = _data(where, say)
     done = []
     for number, configuration in enumerate(candidates(trials, seed), 1):

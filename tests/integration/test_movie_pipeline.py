@@ -98,6 +98,8 @@ def test_an_experiment_tries_many_and_registers_nothing(where: Where) -> None:
     assert trials[0].evaluation.rmse == min(trial.evaluation.rmse for trial in trials)
     after = registering.champion(where.tracking_uri, where.models)
     assert (before and before[0]) == (after and after[0])
+    with pytest.raises(InputError, match="0 trials find nothing"):
+        experiment(where, 0, seed=2, say=lambda _: None)
 
 
 def test_data_that_is_not_fit_is_refused_before_anything_is_kept_or_logged(where: Where) -> None:

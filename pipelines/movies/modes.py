@@ -53,13 +53,15 @@ class Trial:
 def automated(where: Where, configuration: Configuration, say: Say) -> Outcome:
     """All steps with one configuration; what passes becomes the champion.
 
-    The same data and configuration again is no second version. Raises PolicyError for an extract that is not fit,
+    The same data, configuration and code again is no second version. Raises PolicyError for an extract that is not fit,
     InputError, UnreachableError.
     """
     found, prepared, report = _data(where, say)
     known = registering.registered(where.tracking_uri, registering.training_digest(found, configuration))
     if known is not None:
-        return Outcome(known, Verdict(True, f"version {known} was made of the same data and configuration"))
+        return Outcome(
+            known, Verdict(True, f"version {known} was made of the same data, configuration and code")
+        )
     model = train(prepared.train, configuration)
     evaluation = evaluate(model, prepared.train, prepared.test)
     say(

@@ -26,6 +26,7 @@ from mlflow.tracking import MlflowClient
 from mlops_sdk.errors import UnreachableError
 
 TRAINING_TAG = "training"
+_ALIAS_DUE_TAG = "alias_due"  # the alias that a version is to get; gone once it has it
 # What loading and calling the models needs. Given here because MLflow would infer it, 9 s a model.
 _REQUIREMENTS = ("scikit-learn", "numpy", "scipy", "pandas")
 # MLflow wraps what `requests` could not reach, without a code of its own.
@@ -51,7 +52,10 @@ def asking(tracking_uri: str) -> Iterator[MlflowClient]:
 
 
 def registered(client: MlflowClient, name: str) -> dict[tuple[str, str], int]:
-    """The first version of each training, by model and training; `name` may end with `%` for all that begin so."""
+    """The first version of each training, by model and training; `name` may end with `%` for all that begin so.
+
+    A training that was killed between its version and the alias is brought to its end here, unless a later one has it.
+    """
     wanted = f"name LIKE '{name}'" if name.endswith("%") else f"name = '{name}'"
     found: dict[tuple[str, str], int] = {}
     page = client.search_model_versions(wanted)
@@ -59,6 +63,8 @@ def registered(client: MlflowClient, name: str) -> dict[tuple[str, str], int]:
         for one in page:
             key, number = (one.name, one.tags.get(TRAINING_TAG, "")), int(one.version)
             found[key] = min(number, found.get(key, number))
+            if _ALIAS_DUE_TAG in one.tags:
+                _give_alias(client, one.name, number, one.tags[_ALIAS_DUE_TAG])
         if not page.token:
             break
         page = client.search_model_versions(wanted, page_token=page.token)
@@ -84,9 +90,17 @@ def make_version(
     client: MlflowClient, uri: str, name: str, training: str, *, description: str = "", alias: str = ""
 ) -> int:
     """Make what was logged at `uri` a version of model `name`; its number. It has its tag from the start."""
-    created = mlflow.register_model(uri, name, await_registration_for=0, tags={TRAINING_TAG: training})
+    tags = {TRAINING_TAG: training, **({_ALIAS_DUE_TAG: alias} if alias else {})}
+    created = mlflow.register_model(uri, name, await_registration_for=0, tags=tags)
     if description:
         client.update_model_version(name, created.version, description=description)
     if alias:
-        client.set_registered_model_alias(name, alias, str(created.version))
+        _give_alias(client, name, int(created.version), alias)
     return int(created.version)
+
+
+def _give_alias(client: MlflowClient, name: str, number: int, alias: str) -> None:
+    now = client.get_registered_model(name).aliases.get(alias)
+    if now is None or int(now) < number:
+        client.set_registered_model_alias(name, alias, str(number))
+    client.delete_model_version_tag(name, str(number), _ALIAS_DUE_TAG)

@@ -37,6 +37,7 @@ class _Heard:
     progress: float | None = None
     note: str | None = None
     result: Any = None
+    returned: bool = False
     cause: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -53,6 +54,7 @@ class _Heard:
         with self.lock:
             self.progress, self.note = said.get("progress", self.progress), said.get("note", self.note)
             self.result, self.cause = said.get("result", self.result), said.get("cause", self.cause)
+            self.returned |= "result" in said
 
     def taken(self) -> list[str]:
         with self.lock:
@@ -124,9 +126,9 @@ def _wait(
 def _result(code: int, heard: _Heard, job: Job, in_time: bool) -> Any:
     if not in_time:
         raise JobFailedError(f"job {job.name} took longer than its time limit of {job.time_limit_s:g} s")
-    if code == 0:
+    if code == 0 and heard.returned:
         return heard.result
-    if code == _REFUSED:
+    if code == _REFUSED and heard.cause:
         raise RefusedError(heard.cause)
     ended = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     raise JobFailedError(heard.cause or f"job {job.name} {ended}")

@@ -38,13 +38,16 @@ _READ = """
 """
 
 
+_KEPT = r"^[^\x00]*$"  # Postgres keeps no NUL in a text
+
+
 class Message(BaseModel):
     """What a client posts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    conversation_id: Annotated[str, Field(min_length=1, max_length=100)]
-    text: Annotated[str, Field(min_length=1, max_length=1_000)]
+    conversation_id: Annotated[str, Field(min_length=1, max_length=100, pattern=_KEPT)]
+    text: Annotated[str, Field(min_length=1, max_length=1_000, pattern=_KEPT)]
 
 
 def create_app(settings: ServiceSettings) -> ASGIApp:
@@ -83,8 +86,8 @@ async def _say(request: Request) -> Response:
 async def _conversation(request: Request) -> Response:
     """Every turn: `{"turns": [{turn, said, adapter, answer, release}, ...]}`."""
     name = request.query_params.get("conversation_id")
-    if not name:
-        raise InputError("conversation_id is missing")
+    if not name or "\x00" in name:
+        raise InputError("conversation_id is missing, or has a NUL")
     async with (
         service_of(request).pool.connection() as connection,
         connection.cursor(row_factory=dict_row) as cursor,

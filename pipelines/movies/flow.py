@@ -47,7 +47,12 @@ def experiment(trials: int = 10, seed: int = 1) -> dict[str, float]:
 
     log = get_run_logger()
     best = modes.experiment(_where(), trials, seed, log.info)[0]
-    log.info("the best of %d: RMSE %.3f; put it into configuration.yaml", trials, best.evaluation.rmse)
+    log.info(
+        "the best of %d: RMSE %.3f; put it into configuration.yaml: %s",
+        trials,
+        best.evaluation.rmse,
+        best.configuration.model_dump_json(),
+    )
     return best.configuration.model_dump()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from mlops_sdk.errors import InputError
 from pipelines.movies import registering
 from pipelines.movies.checking import Report, check, require_ok
 from pipelines.movies.evaluating import Evaluation, Verdict, evaluate, judge
@@ -52,17 +53,20 @@ class Trial:
 def automated(where: Where, configuration: Configuration, say: Say) -> Outcome:
     """All steps with one configuration; what passes becomes the champion.
 
-    The same data and configuration again is no second version. Raises PolicyError for an extract that is not fit,
+    The same data, configuration and code again is no second version. Raises PolicyError for an extract that is not fit,
     InputError, UnreachableError.
     """
     found, prepared, report = _data(where, say)
     known = registering.registered(where.tracking_uri, registering.training_digest(found, configuration))
     if known is not None:
-        return Outcome(known, Verdict(True, f"version {known} was made of the same data and configuration"))
+        return Outcome(
+            known, Verdict(True, f"version {known} was made of the same data, configuration and code")
+        )
     model = train(prepared.train, configuration)
     evaluation = evaluate(model, prepared.train, prepared.test)
     say(
-        f"{evaluation.films} films of the test: RMSE {evaluation.rmse:.3f}, the mean rating {evaluation.mean_rmse:.3f}"
+        f"{evaluation.films} films of the test: RMSE {evaluation.rmse:.3f}, the mean rating's"
+        f" {evaluation.mean_rmse:.3f}, better by {evaluation.over_mean}"
     )
     before = registering.champion(where.tracking_uri, where.models)
     verdict = judge(evaluation, model, before[1] if before else None, prepared.test)
@@ -76,7 +80,12 @@ def automated(where: Where, configuration: Configuration, say: Say) -> Outcome:
 
 
 def experiment(where: Where, trials: int, seed: int, say: Say) -> list[Trial]:
-    """Train `trials` configurations drawn by `seed`, a run each; the best first. Nothing is registered."""
+    """Train `trials` configurations drawn by `seed`, a run each; the best first. Nothing is registered.
+
+    Raises InputError for no trial, PolicyError for an extract that is not fit, UnreachableError.
+    """
+    if trials < 1:
+        raise InputError(f"{trials} trials find nothing", where="trials", remedy="say 1 or more")
     found, prepared, report = _data(where, say)
     done = []
     for number, configuration in enumerate(candidates(trials, seed), 1):

@@ -1,7 +1,7 @@
 """Register: one MLflow run a training, a version of the registered model for one that was accepted.
 
-A version carries the tag `training`: a digest of data, configuration and library. A training that has a version is not
-registered again, so a flow run that was killed goes on where it stopped. It must not train or judge.
+A version carries the tag `training`: a digest of data, configuration, code and library. A training that has a version
+is not registered again, so a flow run that was killed goes on where it stopped. It must not train or judge.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from mlops_sdk.registry.client import Registry
 from mlops_sdk.registry.load import load
 from mlops_sdk.registry.trained import TRAINING_TAG, asking, log_model, make_version
 from mlops_sdk.registry.trained import registered as trainings
-from mlops_sdk.release.digest import digest_of
+from mlops_sdk.release.digest import digest_of, digest_of_bytes
 from mlops_sdk.release.manifest import ModelRef
 from pipelines.movies.checking import Report
 from pipelines.movies.evaluating import Evaluation, Model, Verdict
@@ -27,6 +27,7 @@ from pipelines.movies.training import Configuration
 MODEL = "movie-rating"
 CHAMPION = "champion"
 EXPERIMENT = "movies-training"
+CODE = tuple(Path(__file__).with_name(name) for name in ("preparing.py", "training.py"))
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Training:
 
     @property
     def digest(self) -> str:
-        """The digest of everything that decides what the model is: data, configuration, library."""
+        """The digest of everything that decides what the model is: data, configuration, code, library."""
         return training_digest(self.extract, self.configuration)
 
 
@@ -55,6 +56,7 @@ def training_digest(extract: Extract, configuration: Configuration) -> str:
             "query": extract.query_digest,
             # As text: the canonical form of a digest takes no fractions.
             "configuration": configuration.model_dump_json(),
+            "code": [digest_of_bytes(path.read_bytes()) for path in CODE],
             "scikit-learn": version("scikit-learn"),
         }
     )

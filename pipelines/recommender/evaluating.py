@@ -19,7 +19,7 @@ from psycopg import AsyncConnection
 from pydantic import SecretStr
 from threadpoolctl import threadpool_limits
 
-from mlops_sdk.errors import MlopsError, UnreachableError
+from mlops_sdk.errors import InputError, MlopsError, UnreachableError
 from mlops_sdk.registry.client import Registry
 from mlops_sdk.registry.load import Model, load
 from mlops_sdk.runtime.settings import ServiceSettings
@@ -94,14 +94,30 @@ async def recommended_to(
 
 
 def evaluate(settings: ServiceSettings, k: int) -> Recall:
-    """The release's recall@k. Raises UnreachableError for a database or a registry that does not answer."""
+    """The release's recall@k.
+
+    Raises UnreachableError for a database or a registry that does not answer, InputError for what no recall can be of.
+    """
+    if k < 1:
+        raise InputError(f"{k} recommendations are none", where="--k", remedy="say 1 or more")
+    if RERANKER_KEY not in settings.models:
+        raise InputError(f"{settings.release} has no model `{RERANKER_KEY}`", where="the manifest's models")
     pin = settings.models[RERANKER_KEY]
     registry = Registry(settings.mlflow_tracking_uri)
     reranker = load(registry.download(pin.name, pin.version, pin.digest, settings.model_cache))
     liked = read_held_out(settings.source_url)
+    if not liked:
+        raise InputError(
+            "no held-out user likes anything",
+            where="the source's labels",
+            remedy="load it: python -m pipelines.recommender.source",
+        )
     # In one thread: those of predictions this small wait for each other longer than they work on a busy machine.
-    with threadpool_limits(1):
-        return recall_at(k, liked, asyncio.run(recommended_to(settings, reranker, liked, k)))
+    try:
+        with threadpool_limits(1):
+            return recall_at(k, liked, asyncio.run(recommended_to(settings, reranker, liked, k)))
+    except psycopg.OperationalError as error:
+        raise UnreachableError("the release database did not answer", where="Postgres") from error
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -24,7 +24,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import Normalizer
 from threadpoolctl import threadpool_limits
 
-from mlops_sdk.errors import UnreachableError
+from mlops_sdk.errors import InputError, UnreachableError
 from pipelines.recommender.features import FEATURES, FILM_FEATURES, feature_rows
 from pipelines.recommender.films import Film
 from pipelines.recommender.generator import LIKED_FROM, Rating
@@ -85,7 +85,8 @@ class Trained:
 def read_dataset(source_url: SecretStr) -> Dataset:
     """The films and ratings of the source database.
 
-    Raises UnreachableError if the database does not answer or holds no such tables.
+    Raises UnreachableError if the database does not answer or holds no such tables, InputError for a column that is
+    gone and for tables without a row.
     """
     film_columns = ", ".join(Film.__dataclass_fields__)
     try:
@@ -104,6 +105,18 @@ def read_dataset(source_url: SecretStr) -> Dataset:
             where="MLOPS_SOURCE_URL",
             remedy="load it: python -m pipelines.recommender.source",
         ) from error
+    except psycopg.errors.UndefinedColumn as error:
+        raise InputError(
+            f"the source has not what training reads of it: {error.diag.message_primary}",
+            where="pipelines/recommender/steps.py",
+            remedy="load it: python -m pipelines.recommender.source, or change the query",
+        ) from error
+    if not (films and interactions and labels):
+        raise InputError(
+            f"{len(films)} films, {len(interactions)} interactions and {len(labels)} labels are nothing to learn from",
+            where="the source database",
+            remedy="load it: python -m pipelines.recommender.source",
+        )
     return Dataset(tuple(films), tuple(interactions), tuple(labels))
 
 

@@ -1,27 +1,30 @@
 """Register a lifetime-value model: one MLflow run a training, a version with the alias `champion` for an accepted one.
 
-A version carries the tag `training`, the digest of its examples and library: the same training again is no second
-version. It must not train or judge.
+A version carries the tag `training`, the digest of its examples, code and library: the same training again is no
+second version. It must not train or judge.
 """
 
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import mlflow
 
 from mlops_sdk.registry.trained import TRAINING_TAG, asking, log_model, make_version
 from mlops_sdk.registry.trained import registered as trainings
-from mlops_sdk.release.digest import digest_of
+from mlops_sdk.release.digest import digest_of, digest_of_bytes
 from pipelines.rfm.value import Evaluation, Examples
 
 MODEL = "customer-value"
 CHAMPION = "champion"
 EXPERIMENT = "rfm-value"
+CODE = Path(__file__).with_name("value.py")
 
 
 def training_digest(examples: Examples) -> str:
     """What a training is called before it was done."""
-    return digest_of({"examples": examples.digest, "scikit-learn": version("scikit-learn")})
+    code = digest_of_bytes(CODE.read_bytes())
+    return digest_of({"examples": examples.digest, "code": code, "scikit-learn": version("scikit-learn")})
 
 
 def registered(tracking_uri: str, training: str) -> int | None:

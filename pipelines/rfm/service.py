@@ -1,5 +1,6 @@
 """The RFM service: `GET /segments`, and `GET /customer?customer_id=7` as of the last date. It must not write."""
 
+import re
 from typing import Any
 
 from psycopg.rows import dict_row
@@ -44,7 +45,7 @@ async def _segments(request: Request) -> Response:
 async def _customer(request: Request) -> Response:
     """A customer's numbers, scores and segment on the last date that the job has done."""
     text = request.query_params.get("customer_id", "")
-    if not (text.isascii() and text.isdigit() and int(text) <= _MOST):
+    if not re.fullmatch("[0-9]{1,19}", text) or int(text) > _MOST:
         raise InputError(f"customer_id must be a number from 0 to {_MOST}")
     found = await _rows(request, _CUSTOMER, int(text))
     if not found:

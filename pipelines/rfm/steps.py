@@ -12,7 +12,7 @@ from pipelines.rfm import registering, value
 def train_value(settings: ServiceSettings, say: Callable[[str], None]) -> int | None:
     """Train on the release's own tables, judge, register; the version, None for one no better than the mean.
 
-    The same tables again are no second version. Raises InputError, UnreachableError.
+    The same tables and code again are no second version. Raises InputError, UnreachableError.
     """
     until = settings.parameters.get("observed_until")
     if not isinstance(until, str):
@@ -28,7 +28,7 @@ def train_value(settings: ServiceSettings, say: Callable[[str], None]) -> int | 
         ) from error
     known = registering.registered(settings.mlflow_tracking_uri, registering.training_digest(train))
     if known is not None:
-        say(f"version {known} was made of the same tables")
+        say(f"version {known} was made of the same tables and code")
         return known
     model = value.train(train)
     evaluation = value.evaluate(model, train, held_out)

@@ -74,4 +74,9 @@ def test_adapters_share_a_conversation_and_a_rollback_takes_the_adapters_back_an
         turns = one.get("/conversation", params={"conversation_id": "ann"}).json()["turns"]
         assert [turn["turn"] for turn in turns] == list(range(1, 9))
         assert [turn["release"] for turn in turns] == ["v0.0.1"] * 4 + ["v0.0.2"] * 2 + ["v0.0.1"] * 2
-        assert one.post("/say", json={"conversation_id": "", "text": 5}).status_code == 422
+        for wrong in (
+            {"conversation_id": "", "text": 5},
+            {"conversation_id": "ann", "text": "the \x00 pool"},
+        ):
+            assert one.post("/say", json=wrong).status_code == 422
+        assert one.get("/conversation", params={"conversation_id": "\x00"}).status_code == 422

@@ -44,6 +44,7 @@ def test_a_model_that_is_better_than_the_mean_becomes_champion_once_and_a_worse_
     assert first.verdict.accepted and first.version is not None and first.evaluation is not None
     assert first.evaluation.over_mean.low > 0
     assert "3,201 films" in said[0]
+    assert f"better by {first.evaluation.over_mean.value:+.3f} (95 % +" in said[1]
 
     again = automated(where, QUICK, said.append)
     assert (again.version, again.evaluation) == (first.version, None)
@@ -64,6 +65,32 @@ def test_a_model_that_is_better_than_the_mean_becomes_champion_once_and_a_worse_
     assert [column["name"] for column in resolved.signature["inputs"]] == list(FEATURES)
 
 
+def test_a_run_that_is_killed_before_its_version_is_the_champion_is_brought_to_its_end_by_the_next(
+    where: Where, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    better = Configuration(max_iter=120)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(mlflow.MlflowClient, "set_registered_model_alias", die)
+        with pytest.raises(KeyboardInterrupt):
+            automated(where, better, lambda _: None)
+    before = registering.champion(where.tracking_uri, where.models)
+    version = automated(where, better, lambda _: None).version
+    assert version is not None
+    after = registering.champion(where.tracking_uri, where.models)
+    assert (before and before[0]) != version
+    assert (after and after[0]) == version
+
+    client = mlflow.MlflowClient(where.tracking_uri)
+    client.set_registered_model_alias(registering.MODEL, registering.CHAMPION, "1")  # by a person, later
+    assert automated(where, better, lambda _: None).version == version
+    resolved = Registry(where.tracking_uri).resolve(ModelRef(name=registering.MODEL, alias="champion"))
+    assert resolved.version == 1
+
+
 def test_an_experiment_tries_many_and_registers_nothing(where: Where) -> None:
     before = registering.champion(where.tracking_uri, where.models)
     trials = experiment(where, 3, seed=2, say=lambda _: None)
@@ -71,6 +98,8 @@ def test_an_experiment_tries_many_and_registers_nothing(where: Where) -> None:
     assert trials[0].evaluation.rmse == min(trial.evaluation.rmse for trial in trials)
     after = registering.champion(where.tracking_uri, where.models)
     assert (before and before[0]) == (after and after[0])
+    with pytest.raises(InputError, match="0 trials find nothing"):
+        experiment(where, 0, seed=2, say=lambda _: None)
 
 
 def test_data_that_is_not_fit_is_refused_before_anything_is_kept_or_logged(where: Where) -> None:

@@ -82,7 +82,13 @@ def test_a_date_is_rated_once_by_the_releases_own_model_and_a_rollback_brings_th
         assert rows(movies, "v0.0.1") == [(DAY, versions[0], 3201)]
         assert client.get("/rating", params={"film_id": 7}).json() == before
         assert client.get("/rating", params={"film_id": 99_999}).status_code == 404
-        for wrong in ({}, {"film_id": "-1"}, {"film_id": "x"}, {"film_id": "9" * 12}):
+        for wrong in (
+            {},
+            {"film_id": "-1"},
+            {"film_id": "x"},
+            {"film_id": "9" * 12},
+            {"film_id": "9" * 5000},
+        ):
             assert client.get("/rating", params=wrong).status_code == 422
 
 

@@ -14,6 +14,7 @@ import pytest
 from psycopg import AsyncConnection
 from pydantic import SecretStr
 
+from mlops_sdk.errors import InputError, UnreachableError
 from mlops_sdk.platform.memory import pss_mb
 from mlops_sdk.registry.compare import differences
 from mlops_sdk.registry.smoke import run as smoke_of
@@ -23,6 +24,7 @@ from mlops_sdk.rollout.environment.child import ReleaseCode
 from mlops_sdk.rollout.verify.command import command_check
 from mlops_sdk.runtime.settings import ServiceSettings
 from pipelines.recommender import recommending
+from pipelines.recommender.evaluating import evaluate
 from tests.support.recommender import ROOT, Recommender, RunningService
 
 USER = 7
@@ -289,3 +291,13 @@ def test_the_evaluation_gates_a_release_by_what_it_recommends_to_held_out_users(
     figures = [check.detail.partition("recall@50 ")[2].partition(",")[0] for check in found]
     assert figures[0] == figures[1]
     assert "of 60 held-out users" in figures[0]
+
+
+def test_what_no_recall_can_be_of_is_told_apart_from_a_low_one(recommender: Recommender) -> None:
+    settings = recommender.releases["v0.0.2"]
+    with pytest.raises(InputError, match="0 recommendations are none"):
+        evaluate(settings, 0)
+    with pytest.raises(InputError, match=r"v0\.0\.2 has no model `reranker`"):
+        evaluate(settings.model_copy(update={"models": {}}), 50)
+    with pytest.raises(UnreachableError, match="the release database did not answer"):
+        evaluate(settings.model_copy(update={"database_port": 9}), 50)

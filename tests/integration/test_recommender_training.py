@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
-from mlops_sdk.errors import AuthError, UnreachableError
+from mlops_sdk.errors import AuthError, InputError, UnreachableError
 from mlops_sdk.registry.client import Registry
 from mlops_sdk.registry.compare import compare
 from mlops_sdk.registry.load import load
@@ -61,6 +61,21 @@ def test_a_wrong_password_and_a_stopped_database_are_told_apart(postgres_server:
 def test_a_source_that_is_not_loaded_says_how_to_load_it(postgres_database: PostgresDatabase) -> None:
     with pytest.raises(UnreachableError, match=r"python -m pipelines\.recommender\.source"):
         steps.read_dataset(SecretStr(postgres_database.conninfo()))
+
+
+def test_a_source_without_a_row_and_one_whose_column_is_gone_are_told_apart(
+    postgres_database: PostgresDatabase,
+) -> None:
+    url = SecretStr(postgres_database.conninfo())
+    load_source(url, FILMS[:100])
+    with psycopg.connect(url.get_secret_value()) as connection:
+        connection.execute("TRUNCATE labels")
+    with pytest.raises(InputError, match="and 0 labels are nothing to learn from"):
+        steps.read_dataset(url)
+    with psycopg.connect(url.get_secret_value()) as connection:
+        connection.execute("ALTER TABLE films DROP COLUMN genre")
+    with pytest.raises(InputError, match='column "genre" does not exist'):
+        steps.read_dataset(url)
 
 
 def test_training_gives_two_versions_of_each_model_and_the_candidate(

@@ -1,6 +1,7 @@
 """The lifetime value of customers: trained on a release's tables, judged, and registered in the real MLflow."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import mlflow
 import psycopg
@@ -64,11 +65,23 @@ def test_a_model_that_is_better_than_the_mean_is_registered_once(settings: Servi
     version = steps.train_value(settings, said.append)
     assert version is not None and "better by" in said[0]
     assert steps.train_value(settings, said.append) == version
-    assert said[1] == f"version {version} was made of the same tables"
+    assert said[1] == f"version {version} was made of the same tables and code"
     found = Registry(settings.mlflow_tracking_uri).resolve(ModelRef(name=registering.MODEL, alias="champion"))
     assert found.version == version
     assert found.signature is not None
     assert [column["name"] for column in found.signature["inputs"]] == list(value.FEATURES)
+
+
+def test_other_code_is_another_training(
+    settings: ServiceSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(settings.database_conninfo().get_secret_value()) as conn:
+        train, _ = value.read_examples(conn, OBSERVED_UNTIL)
+    before = registering.training_digest(train)
+    assert registering.training_digest(train) == before
+    (tmp_path / "value.py").write_text(registering.CODE.read_text() + "# another feature\n")
+    monkeypatch.setattr(registering, "CODE", tmp_path / "value.py")
+    assert registering.training_digest(train) != before
 
 
 def test_a_model_no_better_than_the_mean_is_logged_and_not_registered(settings: ServiceSettings) -> None:

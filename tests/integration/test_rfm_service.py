@@ -29,5 +29,11 @@ def test_it_answers_with_segments_and_with_a_customer_once_a_date_is_done(shop: 
             row = conn.execute("SELECT segment, frequency FROM rfm_daily WHERE customer_id = 1").fetchone()
         assert (found["segment"], found["frequency"]) == row
         assert found["run_date"] == str(DAY)
-        for wrong in ({}, {"customer_id": "x"}, {"customer_id": "-1"}, {"customer_id": "9" * 20}):
+        for wrong in (
+            {},
+            {"customer_id": "x"},
+            {"customer_id": "-1"},
+            {"customer_id": "9" * 20},
+            {"customer_id": "9" * 5000},
+        ):
             assert client.get("/customer", params=wrong).status_code == 422

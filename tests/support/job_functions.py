@@ -59,6 +59,11 @@ def die(context: JobContext) -> None:
     os.abort()
 
 
+def leave(context: JobContext) -> None:
+    """Ends the process as if all were well, as a command line that is called in place of a function does."""
+    sys.exit(0 if context.job == "leave" else 3)
+
+
 def nothing_to_average(context: JobContext) -> dict[str, float]:
     """Returns what is no JSON."""
     return {"mean": float("nan")}
@@ -72,6 +77,8 @@ JOBS = Jobs(
     Job("refuse", f"{HERE}:refuse"),
     Job("hang", f"{HERE}:hang", time_limit_s=6),
     Job("die", f"{HERE}:die"),
+    Job("leave", f"{HERE}:leave"),
+    Job("leave 3", f"{HERE}:leave"),
     Job("nan", f"{HERE}:nothing_to_average"),
     Job("missing", f"{HERE}:nowhere"),
 )

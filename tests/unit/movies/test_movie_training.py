@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_sdk.errors import InputError, NotFoundError, PolicyError
+from pipelines.movies import registering
 from pipelines.movies.checking import check, require_ok
 from pipelines.movies.evaluating import Evaluation, Margin, evaluate, judge, margin
 from pipelines.movies.extracting import name_rows
@@ -171,6 +172,19 @@ def test_a_search_draws_the_same_for_the_same_seed_and_begins_with_the_default()
     assert list(candidates(8, 5)) == list(candidates(8, 5)) != list(candidates(8, 6))
     assert next(candidates(1, 9)) == Configuration()
     assert not list(candidates(0, 1))
+
+
+def test_other_data_another_configuration_and_other_code_are_another_training(
+    films: pd.DataFrame, quick: Configuration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [
+        registering.training_digest(name_rows(rows), configuration)
+        for rows, configuration in ((films, quick), (films, Configuration()), (films[1:], quick))
+    ]
+    (tmp_path / "preparing.py").write_text(registering.CODE[0].read_text() + "# another feature\n")
+    monkeypatch.setattr(registering, "CODE", (tmp_path / "preparing.py", registering.CODE[1]))
+    found.append(registering.training_digest(name_rows(films), quick))
+    assert len(set(found)) == 4
 
 
 def test_a_wrong_configuration_names_the_key(tmp_path: Path) -> None:

@@ -38,9 +38,8 @@ def confirm(conninfo: SecretStr, checks: Iterable[Check], run_date: date, result
 def _checked(conn: psycopg.Connection[Any], check: Check, run_date: date, result: Any) -> Checked:
     try:
         with conn.transaction():
-            conn.execute(
-                "SET LOCAL TimeZone = 'UTC'"
-            )  # a run's date is one of UTC, whatever the server's day is
+            # A run's date is one of UTC, whatever the server's day is.
+            conn.execute("SET LOCAL TimeZone = 'UTC'")
             return Checked(check.name, _fault(conn, check, run_date, result))
     except psycopg.OperationalError:
         raise

@@ -16,6 +16,7 @@ from mlops_sdk.workload.checks import Check
 KIND = "job"
 QUEUE = EVENTS
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_NAME = re.compile(r"[\x21-\x7e]{1,200}")
 _RUNS = UUID("6f7a0f52-6f0c-5d2b-9f57-6d6c6f707321")
 
 
@@ -37,10 +38,12 @@ class Job:
 
     def __post_init__(self) -> None:
         module, _, attribute = self.function.partition(":")
-        if not (module and attribute and self.name and self.time_limit_s > 0):
+        # The name is the ordering key of its messages.
+        if not (module and attribute and _NAME.fullmatch(self.name) and self.time_limit_s > 0):
             raise InputError(
                 f"job `{self.name}` with function `{self.function}` and time limit {self.time_limit_s} s",
-                remedy="a job has a name, a function `package.module:function` and a time limit above 0",
+                remedy="a job has a name of ASCII without spaces, a function `package.module:function` and a time "
+                "limit above 0",
             )
 
 

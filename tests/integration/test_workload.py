@@ -158,7 +158,7 @@ def test_a_failed_run_says_why_and_may_be_asked_for_again(workload: Workload) ->
         ("refuse", 1, "2026-02-28 is an empty day"),
         ("nan", 2, "ValueError: what job nan returned is not JSON: Out of range float"),
         ("leave", 2, "job leave ended with exit code 0"),
-        ("leave 3", 2, "job leave 3 ended with exit code 3"),
+        ("leave-3", 2, "job leave-3 ended with exit code 3"),
         ("die", 2, "job die was ended by SIGABRT"),
         ("missing", 2, "AttributeError: module 'tests.support.job_functions' has no attribute 'nowhere'"),
     ],

@@ -78,7 +78,7 @@ JOBS = Jobs(
     Job("hang", f"{HERE}:hang", time_limit_s=6),
     Job("die", f"{HERE}:die"),
     Job("leave", f"{HERE}:leave"),
-    Job("leave 3", f"{HERE}:leave"),
+    Job("leave-3", f"{HERE}:leave"),
     Job("nan", f"{HERE}:nothing_to_average"),
     Job("missing", f"{HERE}:nowhere"),
 )

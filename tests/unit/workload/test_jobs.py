@@ -1,6 +1,7 @@
 """What a job is, and which run a request means."""
 
 from datetime import date
+from typing import Any
 
 import pytest
 
@@ -45,5 +46,9 @@ def test_a_job_without_a_name_is_the_only_one_there_is() -> None:
         Jobs(one, two).job("c")
     with pytest.raises(InputError, match="one name"):
         Jobs(one, one)
-    with pytest.raises(InputError):
-        Job("a", "m")
+
+
+@pytest.mark.parametrize("job", [("a", "m"), ("", "m:f"), ("a b", "m:f"), ("ä", "m:f"), ("a", "m:f", 0)])
+def test_a_job_that_nobody_could_ask_for_is_refused_where_it_is_declared(job: tuple[Any, ...]) -> None:
+    with pytest.raises(InputError, match="a name of ASCII without spaces"):
+        Job(*job)

@@ -158,7 +158,12 @@ def workspace(project: Path, *, build: bool) -> Iterator[Path]:
     """A copy of the project with the SDK's macros and profile: the checkout may be read-only, and others use it."""
     with tempfile.TemporaryDirectory(prefix="mlops-sql-") as temporary:
         folder = Path(temporary) / "project"
-        shutil.copytree(project, folder, ignore=shutil.ignore_patterns("target", "logs", ".user.yml"))
+        shutil.copytree(
+            project,
+            folder,
+            # At the top alone: models may be in a folder of that name.
+            ignore=lambda of, _: {"target", "logs", ".user.yml"} if Path(of) == project else set(),
+        )
         macros = folder / "macros" / "mlops_sdk"
         macros.mkdir(parents=True)
         for name in ("mlops.sql", *(["build.sql"] if build else [])):

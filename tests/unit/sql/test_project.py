@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mlops_sdk.errors import InputError
 from mlops_sdk.sql.lineage import Lineage, Node, draw, lineage
 from mlops_sdk.sql.project import read_project
+from mlops_sdk.sql.run import workspace
 from mlops_sdk.state.fingerprint import fingerprints
 from mlops_sdk.state.specs import describe_state
 from mlops_sdk.workload.sql_job import plan_run
@@ -154,6 +155,17 @@ def test_a_yaml_file_that_is_empty_or_has_no_model_yet_says_nothing(folder: Path
     write(folder, "models/m.yml", "models:\n")
     write(folder, "models/n.yml", "")
     assert read_project(folder).digest("a") == before
+
+
+def test_dbt_works_on_all_models_and_on_nothing_that_it_wrote_before(folder: Path) -> None:
+    write(folder, "models/logs/visits.sql", "select 1")
+    write(folder, "target/manifest.json", "{}")
+    write(folder, "logs/dbt.log", "")
+    with workspace(folder, build=False) as copy:
+        assert (copy / "models" / "logs" / "visits.sql").is_file()
+        assert not (copy / "target").exists()
+        assert not (copy / "logs").exists()
+    assert not copy.exists()
 
 
 def test_a_folder_without_a_project_and_two_models_of_one_name_are_refused(folder: Path) -> None:

@@ -29,9 +29,12 @@ def built_for(releases: Releases, tag: str) -> dict[str, str]:
     return {name: found[fingerprint].built_for for name, fingerprint in fingerprints.items()}
 
 
-def segments_of(conn: psycopg.Connection[Any]) -> dict[str, int]:
-    """How many customers each segment has."""
-    return dict(conn.execute("SELECT segment, customers FROM segments").fetchall())
+def segments_of(conn: psycopg.Connection[Any]) -> dict[str, tuple[int, float, float]]:
+    """How many customers each segment has, what they spent, and how many days ago they bought, in the mean."""
+    rows = conn.execute(
+        "SELECT segment, customers, monetary::float8, mean_recency_days::float8 FROM segments"
+    )
+    return {segment: tuple(figures) for segment, *figures in rows}
 
 
 def stored(releases: Releases) -> dict[str, tuple[int, datetime | None]]:
@@ -53,7 +56,11 @@ def test_a_changed_model_rebuilds_what_is_downstream_of_it_and_a_rollback_brings
         segments = segments_of(conn)
     pd.testing.assert_frame_equal(customers, expected[list(customers)], check_dtype=False)
     pd.testing.assert_frame_equal(scores, expected[list(scores)], check_dtype=False)
-    assert sum(segments.values()) == len(expected) == 2357
+    assert len(expected) == 2357
+    assert set(segments) == set(expected["segment"])
+    for segment, of in expected.groupby("segment"):
+        figures = (len(of), round(of["monetary"].sum(), 2), of["recency_days"].mean())
+        assert segments[segment] == pytest.approx(figures, abs=0.006)
 
     model = DBT / "scores.sql"
     model.write_text(model.read_text().replace("from scored", "from scored where frequency > 1"))
@@ -69,7 +76,8 @@ def test_a_changed_model_rebuilds_what_is_downstream_of_it_and_a_rollback_brings
         pd.testing.assert_frame_equal(read(conn, "customers"), customers)
         assert len(read(conn, "scores")) == int((expected["frequency"] > 1).sum())
         counted = conn.execute("SELECT segment, count(*) FROM scores GROUP BY segment").fetchall()
-        assert segments_of(conn) == dict(counted) != segments
+        assert {segment: of[0] for segment, of in segments_of(conn).items()} == dict(counted)
+        assert segments_of(conn) != segments
 
     before = stored(shop)
     shop.make_live("v0.0.1", rollback_of=shop.locks["v0.0.2"].digest)

@@ -53,6 +53,7 @@ def rfm(until: str) -> pd.DataFrame:
     found = pd.DataFrame(
         {
             "recency_days": (pd.Timestamp(until) - by_customer["bought_on"].max()).dt.days,
+            "age_days": (pd.Timestamp(until) - by_customer["bought_on"].min()).dt.days,
             "frequency": by_customer["bought_on"].nunique(),
             "monetary": by_customer["amount"].sum().astype(float).round(2),
         }
@@ -61,13 +62,28 @@ def rfm(until: str) -> pd.DataFrame:
         column = "recency_days" if name == "recency" else name
         below = found[column].rank(method="min", ascending=ascending) - 1
         found[f"{name}_score"] = (1 + (5 * below / (len(found) - 1)) // 1).clip(upper=5).astype(int)
+    recency = pd.cut(found["recency_score"], [0, 2, 3, 5], labels=["old", "middle", "new"]).astype(str)
+    often = found["frequency_score"] >= 4
+    found["segment"] = [SEGMENTS[of] for of in zip(recency, often, strict=True)]
     return found
+
+
+SEGMENTS = {
+    ("new", True): "champion",
+    ("middle", True): "loyal",
+    ("old", True): "at risk",
+    ("new", False): "recent",
+    ("middle", False): "passing",
+    ("old", False): "lost",
+}
+"""What a customer is called, by how long ago and whether they bought often."""
 
 
 def read(conn: psycopg.Connection[Any], table: str, where: str = "") -> pd.DataFrame:
     """A table of customers as pandas has it."""
     columns = ["customer_id", "recency_days", "frequency", "monetary"]
-    columns += ["recency_score", "frequency_score", "monetary_score"] if table != "customers" else []
+    scored = ["recency_score", "frequency_score", "monetary_score", "segment"]
+    columns += ["age_days"] if table == "customers" else scored
     rows = conn.execute(f"SELECT {', '.join(columns)} FROM {table} {where}".encode()).fetchall()
     found = pd.DataFrame(rows, columns=columns).set_index("customer_id").sort_index()
     return found.astype({"monetary": float})

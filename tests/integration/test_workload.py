@@ -331,7 +331,10 @@ def test_a_killed_consumer_takes_its_job_along_and_the_next_one_does_it_once(
     (tmp_path / "wait").touch()
     victim = consumer_process(workload, tmp_path)
     job = int(awaited(lambda: (tmp_path / "inside").read_text() if (tmp_path / "inside").exists() else ""))
-    assert workload.run(run)["status"] == "running"
+    at_work = awaited(lambda: found if (found := workload.run(run))["note"] == "half" else None)
+    assert (at_work["status"], at_work["progress"], at_work["stalled"]) == ("running", 0.5, False)
+    assert workload.lines(run) == ["counting 2026-02-28"]
+    awaited(lambda: workload.run(run)["heartbeat_at"] > at_work["heartbeat_at"])
     victim.kill()
     victim.wait()
     awaited(lambda: not psutil.pid_exists(job) or psutil.Process(job).status() == "zombie")
@@ -341,6 +344,8 @@ def test_a_killed_consumer_takes_its_job_along_and_the_next_one_does_it_once(
     with psycopg.connect(workload.releases.environment.admin.get_secret_value(), autocommit=True) as admin:
         # The lease is 30 s; the test need not wait for it.
         admin.execute("UPDATE pgmq.q_mlops_events SET vt = clock_timestamp()")
+        admin.execute("UPDATE mlops.run SET heartbeat_at = heartbeat_at - interval '30 s'")
+    assert workload.run(run)["stalled"]
     second = consumer_process(workload, tmp_path)
     awaited(lambda: workload.run(run)["status"] == "done")
     second.terminate()

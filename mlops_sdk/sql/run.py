@@ -26,6 +26,7 @@ from mlops_sdk.errors import InputError, MlopsError
 _PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "PYTHONPATH", "SSL_CERT_FILE")
 _PASSWORD = "DBT_ENV_SECRET_MLOPS_PASSWORD"  # noqa: S105 - a name; dbt hides the values of such in its logs
 _QUIET = ("--no-use-colors", "--no-send-anonymous-usage-stats", "--no-version-check", "--no-partial-parse")
+_COMPILED = re.compile(r"\s*compiled code at \S+")  # in a folder that is gone when somebody reads it
 _CLOCK = re.compile(r"^\d\d:\d\d:\d\d\s*")
 _GOOD = ("success", "pass", "no-op", "warn")
 _PROFILE = """\
@@ -227,7 +228,7 @@ def _result(each: Mapping[str, Any]) -> Result:
         status=each["status"],
         rows=rows if kind == "model" and rows >= 0 else None,
         seconds=float(each["execution_time"]),
-        message=str(each.get("message") or ""),
+        message=_COMPILED.sub("", str(each.get("message") or "")),
     )
 
 

@@ -65,12 +65,21 @@ def merge(
 def _replace(
     conn: psycopg.Connection[Any], table: sql.Identifier, made: sql.Identifier, date_column: str, day: date
 ) -> int:
-    columns = sql.SQL(", ").join(
-        sql.Identifier(name) for (name,) in conn.execute(_COLUMNS, [table.as_string(conn)]).fetchall()
-    )
+    names = _columns(conn, table)
+    if more := [name for name in _columns(conn, made) if name not in names]:
+        raise InputError(
+            f"the model makes what its table has not: {', '.join(more)}",
+            where=table.as_string(conn),
+            remedy="declare it in tables.py, or leave it out of the model; nothing was written",
+        )
+    columns = sql.SQL(", ").join(map(sql.Identifier, names))
     conn.execute(sql.SQL("DELETE FROM {} WHERE {} = %s").format(table, sql.Identifier(date_column)), [day])
     insert = sql.SQL("INSERT INTO {table} ({columns}) SELECT {columns} FROM {made}")
     return conn.execute(insert.format(table=table, columns=columns, made=made)).rowcount
+
+
+def _columns(conn: psycopg.Connection[Any], table: sql.Identifier) -> list[str]:
+    return [name for (name,) in conn.execute(_COLUMNS, [table.as_string(conn)]).fetchall()]
 
 
 def _require_dated(

@@ -104,6 +104,9 @@ def test_rows_that_do_not_fit_or_fail_a_test_are_not_written(live: Releases) -> 
     model.write_text(good.replace("date '{{ var(\"run_date\") }}'", "date '1998-01-01'"))
     with pytest.raises(InputError, match="2,357 rows of other dates than 1998-03-31"):
         run_sql(asked(DAY), DAILY, settings)
+    model.write_text(good.replace("*,", "*, 'red' as colour, 1 as size,"))
+    with pytest.raises(InputError, match="makes what its table has not: colour, size"):
+        run_sql(asked(DAY), DAILY, settings)
     model.write_text(good.replace("*,", "*, scored.colour,"))
     with pytest.raises(SqlError, match=r"model rfm_daily: .*column scored.colour does not exist") as caught:
         run_sql(asked(DAY), DAILY, settings)

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from mlops_sdk.errors import InputError, NotFoundError, PolicyError, UnreachableError
 from mlops_sdk.messaging import Envelope
-from mlops_sdk.workload.checks import Fresh
+from mlops_sdk.workload.checks import Call, Check, Fresh, Rows
 from mlops_sdk.workload.confirm import confirm
 from mlops_sdk.workload.days import days_between
 from mlops_sdk.workload.jobs import run_id
@@ -153,6 +153,29 @@ def test_a_database_that_is_away_is_not_taken_for_a_rollback(release: JobRelease
         pytest.raises(UnreachableError, match="the pointer cannot be read"),
     ):
         orchestra.run("sales", [FIRST])
+
+
+def test_a_check_that_writes_or_cannot_be_asked_does_not_hold_and_changes_nothing(
+    release: JobRelease,
+) -> None:
+    checks: list[Check] = [
+        Call("tests.support.dated_jobs:meddles"),
+        Rows("nowhere", "run_date"),
+        Call("tests.support.dated_jobs:nothing"),
+        Rows("daily", "run_date", at_least=0, at_most=0),
+    ]
+    faults = [one.fault.partition(":")[0] for one in confirm(release.conninfo, checks, FIRST, None)]
+    assert faults == ["ReadOnlySqlTransaction", "UndefinedTable", "AttributeError", ""]
+
+
+def test_an_alert_that_reached_nobody_does_not_hide_what_it_was_about(release: JobRelease) -> None:
+    settings = release.settings.model_copy(update={"alert_webhook": SecretStr("http://127.0.0.1:1/token")})
+    with (
+        orchestrator(settings, report=print) as orchestra,
+        pytest.raises(NotConfirmedError, match="1 of 1 dates are not confirmed") as caught,
+    ):
+        orchestra.run("sales", [FIRST], timeout_s=0.1, poll_s=0.05)
+    assert isinstance(caught.value.__cause__, UnreachableError)
 
 
 def test_a_row_is_as_old_as_it_is_in_utc_whatever_time_zone_the_server_has(release: JobRelease) -> None:

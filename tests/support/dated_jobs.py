@@ -52,6 +52,11 @@ def agrees(conn: psycopg.Connection[Any], day: date, result: Any) -> str | None:
     return None if row == (result["amount"],) else f"{row} is there, the run says {result['amount']}"
 
 
+def meddles(conn: psycopg.Connection[Any], day: date, result: Any) -> None:
+    """A check that would write what it looks for."""
+    conn.execute("INSERT INTO daily VALUES (%s, 0)", [day])
+
+
 HERE = "tests.support.dated_jobs"
 CHECKS = (Rows("daily", "run_date", 1, 1), Fresh("daily", "run_date"), Call(f"{HERE}:agrees"))
 JOBS = Jobs(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 
-from mlops_sdk.errors import InputError, MlopsError, PolicyError, UnreachableError
+from mlops_sdk.errors import AuthError, InputError, MlopsError, PolicyError, UnreachableError
 from mlops_sdk.messaging.messenger import Messenger
 from mlops_sdk.messaging.open import open_transport
 from mlops_sdk.messaging.pointer import is_live
@@ -56,8 +56,8 @@ class Orchestrator:
         """Ask for these dates, wait for them and confirm them; with several under way at once, a backfill.
 
         `job` None: the only one there is. `timeout_s` is how long a date is waited for, by default
-        `waited_for_s`. Raises NotConfirmedError after an alert was sent, UnreachableError after one too, PolicyError
-        where the release is not live (any more), InputError, NotFoundError.
+        `waited_for_s`. Raises NotConfirmedError after an alert was sent, UnreachableError and AuthError after one too,
+        PolicyError where the release is not live (any more), InputError, NotFoundError.
         """
         wanted, dates = self.jobs.job(job), sorted(set(days))
         _require(dates, at_once)
@@ -74,7 +74,7 @@ class Orchestrator:
         )
         try:
             outcomes = orchestration.run(wanted, dates)
-        except UnreachableError as away:
+        except (AuthError, UnreachableError) as away:
             known = {one.run_date: one for one in orchestration.done}
             self._tell(_wrong(known.get(day) or self._unknown(wanted, day, away) for day in dates), away)
             raise

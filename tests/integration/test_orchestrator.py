@@ -9,13 +9,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
-from mlops_sdk.errors import InputError, NotFoundError, PolicyError, UnreachableError
+from mlops_sdk.errors import AuthError, InputError, NotFoundError, PolicyError, UnreachableError
 from mlops_sdk.messaging import Envelope
+from mlops_sdk.workload.ask import InvokerAsk
 from mlops_sdk.workload.checks import Call, Check, Fresh, Rows
 from mlops_sdk.workload.confirm import confirm
 from mlops_sdk.workload.days import days_between
@@ -144,6 +146,22 @@ def test_people_are_told_when_nobody_can_be_asked(release: JobRelease, received:
         ("2026-01-02", "late"),
     ]
     assert body["text"].startswith("local: 2 dates of sales not confirmed; 2026-01-01: the invoker did not")
+
+
+def test_people_are_told_when_the_invoker_refuses_the_token(
+    release: JobRelease, received: "Received", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = release.settings.model_copy(update={"alert_webhook": SecretStr(received.url)})
+    ask = InvokerAsk("http://invoker", SecretStr("stale"))
+    monkeypatch.setattr(httpx, "request", lambda *_, **__: httpx.Response(401, json={"error": "no token"}))
+    monkeypatch.setattr(InvokerAsk, "health", lambda _: None)  # which needs none
+    with (
+        orchestrator(told, report=print) as orchestra,
+        pytest.raises(AuthError, match="no token"),
+    ):
+        replace(orchestra, ask=ask).run("sales", [FIRST])
+    ((_, body),) = received.requests
+    assert body["text"].startswith("local: 1 date of sales not confirmed; 2026-01-01: no token")
 
 
 def test_a_database_that_is_away_is_not_taken_for_a_rollback(release: JobRelease) -> None:

@@ -34,7 +34,7 @@ help:
 	@echo "make bench-release  what plan, deploy, rollback and questions cost on a platform of its own; writes its part (20 minutes; BENCH=--quick)"
 	@echo "make bench-serving  what a prediction costs over HTTP, beside mlflow models serve and MLServer; needs wrk; writes its part (20 minutes; BENCH=--quick)"
 	@echo "make soak-serving  the model server at full load for 10 minutes: memory, failures, swaps (SOAK_S=600)"
-	@echo "make bench-pipelines  what messages cost beside bare pgmq, flows beside Prefect, RFM in SQL beside bare dbt, and the search of /recommend beside bare pgvector; writes its part (20 minutes; BENCH=--quick)"
+	@echo "make bench-pipelines  what messages cost beside bare pgmq, flows beside Prefect, RFM in SQL beside bare dbt, and the search of /recommend beside bare pgvector; writes its part (15 minutes; BENCH=--quick)"
 	@echo "make drift-table  how often drift is found, and alarms without any; writes its part of docs/explanation/drift.md"
 	@echo "make down       stop everything that the environment 'local' runs"
 	@echo "make clean      down, then remove its data and the demo's locks"

@@ -20,6 +20,8 @@ def write_docs(project: Path, folder: Path) -> Path:
     """Write `index.html` and `manifest.json` into `folder`; the page's path. Raises InputError."""
     read_project(project)
     dbt_versions()
+    if folder.exists() and not folder.is_dir():  # said before dbt works for seconds
+        raise InputError("it is a file", where=str(folder), remedy="name another folder: --out")
     with workspace(project, build=False) as copy:
         for command in (("parse",), _GENERATE):  # the second wants what the first writes
             lines, code = dbt(copy, NOWHERE, command, {}, None)

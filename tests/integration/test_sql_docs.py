@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import httpx
@@ -19,29 +18,24 @@ from tests.support.postgres import ROOT
 DBT = ROOT / "pipelines" / "rfm" / "dbt"
 
 
-def test_the_docs_are_one_page_that_is_served_on_this_machine(tmp_path: Path) -> None:
-    write_docs(DBT, tmp_path)
-    with server(tmp_path, 0) as found:
-        threading.Thread(target=found.serve_forever, daemon=True).start()
-        assert found.server_address[0] == "127.0.0.1"
-        page = httpx.get(f"http://127.0.0.1:{found.server_port}/").text
-        with pytest.raises(InputError, match="cannot be listened on"):
-            server(tmp_path, found.server_port)
-        found.shutdown()
-    assert "Scores of 1 to 5 and a segment for each customer" in page
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="it cannot be written"):
-        write_docs(DBT, tmp_path / "file")
-
-
-def test_who_serves_them_is_told_the_address_at_once_and_ends_it_by_ctrl_c(tmp_path: Path) -> None:
+def test_the_docs_are_one_page_whose_address_is_told_at_once_until_ctrl_c(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mlops_sdk.cli", "sql", "docs", str(DBT), "--out", str(tmp_path)]
     with subprocess.Popen([*command, "--serve", "--port", "0"], stdout=subprocess.PIPE, text=True) as serving:
         assert serving.stdout is not None
         assert serving.stdout.readline() == f"written: {tmp_path / 'index.html'}\n"
-        assert httpx.get(serving.stdout.readline().strip()).status_code == 200
+        address = httpx.URL(serving.stdout.readline().strip())
+        assert address.host == "127.0.0.1"
+        assert "Scores of 1 to 5 and a segment for each customer" in httpx.get(address).text
+        with pytest.raises(InputError, match="cannot be listened on"):
+            server(tmp_path, address.port or 0)
         serving.send_signal(signal.SIGINT)
         assert serving.wait(30) == 0
+
+
+def test_a_file_is_no_place_for_them(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file: it is a file"):
+        write_docs(DBT, tmp_path / "file")
 
 
 def test_a_picture_that_cannot_be_written_is_told_so(tmp_path: Path) -> None:

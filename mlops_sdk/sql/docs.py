@@ -11,6 +11,7 @@ from pathlib import Path
 from mlops_sdk.errors import InputError
 from mlops_sdk.sql.project import read_project
 from mlops_sdk.sql.run import NOWHERE, dbt, dbt_versions, ended, workspace
+from mlops_sdk.sql.writing import writing
 
 LOOPBACK = "127.0.0.1"
 _GENERATE = ("docs", "generate", "--static", "--empty-catalog", "--no-compile")
@@ -21,22 +22,16 @@ def write_docs(project: Path, folder: Path) -> Path:
     read_project(project)
     dbt_versions()
     if folder.exists() and not folder.is_dir():  # said before dbt works for seconds
-        raise InputError("it is a file", where=str(folder), remedy="name another folder: --out")
+        raise InputError("it is a file", where=str(folder), remedy="name another: --out FOLDER")
     with workspace(project, build=False) as copy:
         for command in (("parse",), _GENERATE):  # the second wants what the first writes
             lines, code = dbt(copy, NOWHERE, command, {}, None)
             if code != 0:
                 raise ended(project, command, lines)
-        try:
+        with writing(folder, "--out FOLDER"):
             folder.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(copy / "target" / "static_index.html", folder / "index.html")
             shutil.copyfile(copy / "target" / "manifest.json", folder / "manifest.json")
-        except OSError as error:
-            raise InputError(
-                f"it cannot be written: {error.strerror}",
-                where=str(folder),
-                remedy="name another folder: --out",
-            ) from error
     return folder / "index.html"
 
 

@@ -75,20 +75,14 @@ def lineage(
     output: Output = Form.table,
 ) -> None:
     """Show what each model is made of."""
-    from mlops_sdk.errors import InputError
     from mlops_sdk.sql import lineage as drawn
     from mlops_sdk.sql.project import read_project
+    from mlops_sdk.sql.writing import writing
 
     found = drawn.lineage(read_project(project))
     if svg is not None:
-        try:
+        with writing(svg, "--svg FILE"):
             svg.write_text(drawn.draw(found), encoding="utf-8")
-        except OSError as error:
-            raise InputError(
-                f"it cannot be written: {error.strerror}",
-                where=str(svg),
-                remedy="name another file: --svg FILE",
-            ) from error
     rows = [[node.name, node.kind, ", ".join(found.reads(node.name))] for node in found.nodes]
     emit(found.document(), output, lambda: table(["NAME", "KIND", "READS"], rows, empty="no models"))
 

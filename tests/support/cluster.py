@@ -51,8 +51,13 @@ class RealCluster:
         return Path(self.access.file)
 
 
+_NODE = pytest.StashKey[ExitStack]()
+
+
 @pytest.fixture(scope="session")
-def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
+def real_cluster(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[RealCluster]:
     """This machine's node, with a Gateway controller and a Python image; or a given cluster.
 
     All processes of a test run share one node: who comes first starts it, and stops it when nobody uses it any more.
@@ -70,26 +75,39 @@ def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealClust
     users = run / "node-users"
     users.mkdir(exist_ok=True)
     started, own = run / "node", users / str(os.getpid())
-    with ExitStack() as held:
+    held = pytestconfig.stash.setdefault(_NODE, ExitStack())
 
-        def unused() -> bool:
-            with _locked(run / "node.lock"):
-                if any(users.iterdir()):
-                    return False
-                started.unlink()
-                return True
-
+    def unused() -> bool:
         with _locked(run / "node.lock"):
-            if not started.exists():
-                _claim(held)
-                state = held.enter_context(_this_machines(binaries))
-                started.write_text(str(state), encoding="utf-8")
-                held.callback(until, unused, "the end of the node's other users", 1800)
-            own.touch()
-            held.callback(own.unlink)
+            if any(users.iterdir()):
+                return False
+            started.unlink()
+            return True
+
+    with _locked(run / "node.lock"):
+        if not started.exists():
+            _claim(held)
+            state = held.enter_context(_this_machines(binaries))
+            started.write_text(str(state), encoding="utf-8")
+            held.callback(until, unused, "the end of the node's other users", 1800)
+        own.touch()
+    try:
         node = Node(Path(started.read_text(encoding="utf-8")), binaries)
         access = kubeconfig.load(node.kubeconfig, "test-node")
         yield RealCluster(access, f"http://127.0.0.1:{GATEWAY_PORT}", GATEWAY_PORT, node)
+    finally:
+        own.unlink()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the node that this process started, once no other one uses it.
+
+    Not where the fixture ends: that is a part of the process's last test, whose time limit would end the wait, and the
+    node under the tests of others.
+    """
+    held = session.config.stash.get(_NODE, None)
+    if held:
+        held.close()
 
 
 def _claim(held: ExitStack) -> None:

@@ -48,26 +48,36 @@ class Loader:
         async with self._one:
             if self._idle:
                 self._idle.cancel()
-            process = await self._started()
-            assert process.stdin
-            assert process.stdout
-            try:
-                process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
-                async with asyncio.timeout(self._within_s):
-                    line = await process.stdout.readline()
-            except TimeoutError:
-                await self._end()
-                raise DeadlineError(f"the model was not prepared within {self._within_s:g} s") from None
-            except BaseException:
-                await self._end()  # what it answers later must not be taken for the next order's
-                raise
+            warm = self._process is not None and self._process.returncode is None
+            line = await self._ask(order)
+            if not line and warm:
+                # It may have died before the order came, which nobody had noticed yet.
+                line = await self._ask(order)
             if not line:
-                await self._end()
                 raise MlopsError(
                     "the process that prepares models died", remedy="does the model fit into memory?"
                 )
             self._idle = asyncio.get_running_loop().call_later(IDLE_S, self._end_idle)
         return _outcome(json.loads(line))
+
+    async def _ask(self, order: Order) -> bytes:
+        """The helper's answer, a line; nothing if it died."""
+        process = await self._started()
+        assert process.stdin
+        assert process.stdout
+        try:
+            process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
+            async with asyncio.timeout(self._within_s):
+                line = await process.stdout.readline()
+        except TimeoutError:
+            await self._end()
+            raise DeadlineError(f"the model was not prepared within {self._within_s:g} s") from None
+        except BaseException:
+            await self._end()  # what it answers later must not be taken for the next order's
+            raise
+        if not line:
+            await self._end()
+        return line
 
     async def close(self) -> None:
         """End the helper."""

@@ -7,7 +7,8 @@ TEST_PROCESSES ?= 2
 PYTEST = .venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 # One process: pulumi's mocks keep futures of one event loop, which xdist's workers do not share with them.
 PROGRAM_TESTS = .venv/bin/python -m pytest tests/infra tests/policy
-# With clients of Google, which share no process with Pulumi's.
+# With clients of Google, which share no process with Pulumi's. More of them than cores: most wait for leases and retries.
+GOOGLE_PYTEST = .venv/bin/python -m pytest -n 6 --dist loadgroup
 GOOGLE_TESTS = tests/integration/test_messaging*.py tests/integration/test_stores.py tests/integration/test_template_in_buckets.py
 # Two processes share one node. Where none can run they are skipped, with the reason.
 CLUSTER_TESTS = $(PYTEST) tests/cluster
@@ -64,7 +65,7 @@ cluster: setup
 test: setup lint
 	$(PYTEST) -m "$(USUAL) and not google" tests --ignore tests/cluster --ignore tests/infra --ignore tests/policy
 	$(PROGRAM_TESTS)
-	$(PYTEST) -m "$(USUAL) and google" $(GOOGLE_TESTS)
+	$(GOOGLE_PYTEST) -m "$(USUAL) and google" $(GOOGLE_TESTS)
 	@.venv/bin/python -m tools.cluster prepare --or-leave-out
 	$(CLUSTER_TESTS)
 
@@ -74,11 +75,11 @@ test-cluster: cluster
 test-fast: setup lint
 	$(PYTEST) -m "$(USUAL) and not google" tests --ignore tests/acceptance --ignore tests/cluster --ignore tests/infra --ignore tests/policy
 	$(PROGRAM_TESTS)
-	$(PYTEST) -m "$(USUAL) and google" $(GOOGLE_TESTS)
+	$(GOOGLE_PYTEST) -m "$(USUAL) and google" $(GOOGLE_TESTS)
 
 test-slow: setup
 	$(PYTEST) -m "slow and not google" tests
-	$(PYTEST) -m "slow and google" $(GOOGLE_TESTS)
+	$(GOOGLE_PYTEST) -m "slow and google" $(GOOGLE_TESTS)
 
 # One process, so that a history has the machine for itself. A test marked soak needs no line here.
 soak: setup

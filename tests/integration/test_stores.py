@@ -16,7 +16,10 @@ from mlops_sdk.registry.files import check_driver, read_uri, write_uri
 from mlops_sdk.serving.server.command import template_document
 from tests.support.stores import Store, environment
 
-pytestmark = pytest.mark.google  # its driver too registers google.rpc.Status
+pytestmark = [
+    pytest.mark.google,  # its driver too registers google.rpc.Status
+    pytest.mark.xdist_group("stores"),  # one server of each kind is enough
+]
 SECRET = "a-secret-of-the-tests"
 
 

@@ -15,7 +15,10 @@ from tests.support.mlflow_server import MlflowServer
 from tests.support.stores import Store
 from tests.support.template import COLUMNS, Template, iris, prepare, template_server, train_first
 
-pytestmark = pytest.mark.google  # its driver too registers google.rpc.Status
+pytestmark = [
+    pytest.mark.google,  # its driver too registers google.rpc.Status
+    pytest.mark.xdist_group("template in buckets"),  # one MLflow server is enough
+]
 
 
 @pytest.fixture(scope="module", params=["s3", pytest.param("gcs", marks=pytest.mark.slow)])

@@ -32,7 +32,7 @@ parameters: {{note: {0}}}
 
 @pytest.fixture(scope="module")
 def jobs(bare_clone: Clone) -> Clone:
-    """A clone with two releases that have jobs and a flow; the first one is deployed."""
+    """A clone with two releases that have jobs and a flow, the second one no service; the first one is deployed."""
     clone = bare_clone
     shutil.copytree(
         TINY,
@@ -40,8 +40,10 @@ def jobs(bare_clone: Clone) -> Clone:
         ignore=shutil.ignore_patterns("__pycache__"),
         dirs_exist_ok=True,
     )
-    for release in ("v0.0.61", "v0.0.62"):
-        (clone.root / "stacks" / "releases" / f"{release}.yaml").write_text(MANIFEST.format(release))
+    lines = MANIFEST.format("v0.0.62").splitlines(keepends=True)
+    alone = "".join(line for line in lines if not line.startswith("service:"))
+    for release, text in (("v0.0.61", MANIFEST.format("v0.0.61")), ("v0.0.62", alone)):
+        (clone.root / "stacks" / "releases" / f"{release}.yaml").write_text(text)
     clone.git("add", "pipelines/tiny", "stacks/releases")
     clone.git("commit", "--quiet", "-m", "Two releases with jobs")
     clone.run("resume", "local")
@@ -112,7 +114,9 @@ def test_a_job_that_a_flow_asked_for_sees_both_layers_and_a_killed_worker_change
     assert state_of(clone, cut_off) in ("RUNNING", "COMPLETED", "CRASHED")
 
 
-def test_schedules_change_hands_with_the_pointer_and_come_back(jobs: Clone) -> None:
+def test_schedules_change_hands_with_the_pointer_also_to_a_release_without_a_service_and_come_back(
+    jobs: Clone,
+) -> None:
     clone = jobs
     assert paused(clone) == {"v0.0.61": False}
     assert {
@@ -124,8 +128,15 @@ def test_schedules_change_hands_with_the_pointer_and_come_back(jobs: Clone) -> N
     assert "paused flow v0.0.61" in deployed.stderr
     assert "resumed flow v0.0.62" in deployed.stderr
     assert paused(clone) == {"v0.0.61": True, "v0.0.62": False}
-    clone.run("rollback", "local", "-m", "the earlier jobs were better", "--yes", timeout_s=600)
+    status = clone.json("status", "local")
+    assert (status["live"], status["drift"]) == ("v0.0.62", [])
+    with clone.client() as client:
+        assert client.get("/healthz").status_code == 503  # nobody is there to answer users
+    clone.run("rollback", "local", "-m", "users want answers, too", "--yes", timeout_s=600)
     assert paused(clone) == {"v0.0.61": False, "v0.0.62": True}
+    assert clone.live() == "v0.0.61"
+    with clone.client() as client:
+        assert client.get("/count", params={"name": "a"}).is_success
     clone.shell("pulumi preview -s local --expect-no-changes")
 
 
@@ -142,21 +153,3 @@ def test_jobs_and_flows_that_the_code_has_not_are_refused_before_anything_change
         assert key in refused.stderr
     assert not path.with_suffix(".lock.yaml").exists()
     path.unlink()
-
-
-def test_a_release_without_a_service_is_its_tables_and_jobs_and_goes_live_and_back(jobs: Clone) -> None:
-    path = jobs.root / "stacks" / "releases" / "v0.0.64.yaml"
-    lines = [line for line in MANIFEST.format("v0.0.64").splitlines() if not line.startswith("service:")]
-    path.write_text("\n".join(lines) + "\n")
-    jobs.run("resume", "local")
-    jobs.run("deploy", "stacks/releases/v0.0.64.yaml", timeout_s=600)
-    status = jobs.json("status", "local")
-    assert (status["live"], status["drift"]) == ("v0.0.64", [])
-    assert paused(jobs)["v0.0.64"] is False
-    with jobs.client() as client:
-        assert client.get("/healthz").status_code == 503  # nobody is there to answer users
-    jobs.run("rollback", "local", "-m", "users want answers", "--yes", timeout_s=600)
-    assert jobs.live() == "v0.0.61"
-    with jobs.client() as client:
-        assert client.get("/count", params={"name": "a"}).is_success
-    jobs.shell("pulumi preview -s local --expect-no-changes")

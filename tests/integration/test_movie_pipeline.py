@@ -109,7 +109,10 @@ def test_data_that_is_not_fit_is_refused_before_anything_is_kept_or_logged(where
     assert not where.raw.exists()
 
 
-def test_a_column_that_is_gone_an_empty_table_and_a_stopped_server_are_told_apart(where: Where) -> None:
+def test_a_column_that_is_gone_an_empty_table_and_a_stopped_server_are_told_apart(
+    where: Where, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")  # no pause before it is asked again
     with pytest.raises(UnreachableError):
         automated(
             replace(where, source_url=SecretStr("host=127.0.0.1 port=9 user=nobody")), QUICK, lambda _: None

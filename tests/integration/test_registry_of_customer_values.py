@@ -100,8 +100,9 @@ def test_a_model_no_better_than_the_mean_is_logged_and_not_registered(settings: 
 
 
 def test_nothing_to_learn_from_and_servers_that_do_not_answer_are_told_apart(
-    settings: ServiceSettings,
+    settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")  # no pause before it is asked again
     for parameters, sentence in (
         ({}, "no parameter observed_until"),
         ({"observed_until": "1998-06-30"}, "no customer bought anything after 1998-06-30"),

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from multiprocessing import get_context
@@ -64,13 +64,19 @@ def deliver_again(queue: TrainingQueue) -> None:
         assert conn.execute(f"UPDATE pgmq.q_{queue.queue} SET vt = now()").rowcount == 1
 
 
-def consume(queue: TrainingQueue, mlflow_uri: str, policy: RetryPolicy | None = None) -> Tally:
-    """Consume until nothing comes, in a process apart: what trains patches libraries for all that comes after it."""
+Consume = Callable[..., Tally]
+
+
+@pytest.fixture(scope="module")
+def consume() -> Iterator[Consume]:
+    """Consumes until nothing comes, in a process apart: what trains patches libraries for all that comes after it."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
-        return apart.submit(_consume, queue, mlflow_uri, policy).result()
+        yield lambda *arguments: apart.submit(_consume, *arguments).result()
 
 
-def _consume(queue: TrainingQueue, mlflow_uri: str, policy: RetryPolicy | None) -> Tally:
+def _consume(queue: TrainingQueue, mlflow_uri: str, policy: RetryPolicy | None = None) -> Tally:
+    # How long a client waits before it asks an MLflow that is away again is no affair of these tests.
+    os.environ["MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR"] = "0"
     with messenger_of(queue) as messenger:
         handlers = {KIND: retrain(mlflow_uri)}
         return messenger.consume(handlers, stop=threading.Event(), wait_s=0.5, until_idle=True, policy=policy)
@@ -108,7 +114,7 @@ def is_training(mlflow: MlflowServer) -> bool:
 
 
 def test_whoever_is_killed_in_the_middle_a_request_is_one_version_and_the_champion(
-    queue: TrainingQueue, mlflow_server: MlflowServer
+    queue: TrainingQueue, mlflow_server: MlflowServer, consume: Consume
 ) -> None:
     asked = str(queue.send(one := request()))
     with consumer(queue, mlflow_server) as process:
@@ -131,7 +137,7 @@ def test_whoever_is_killed_in_the_middle_a_request_is_one_version_and_the_champi
 
 
 def test_whoever_is_killed_between_the_version_and_its_alias_it_is_one_version_and_the_champion(
-    queue: TrainingQueue, mlflow_server: MlflowServer
+    queue: TrainingQueue, mlflow_server: MlflowServer, consume: Consume
 ) -> None:
     before = champion(mlflow_server)
     asked = str(queue.send(request()))
@@ -147,7 +153,7 @@ def test_whoever_is_killed_between_the_version_and_its_alias_it_is_one_version_a
 
 
 def test_a_request_that_nobody_can_train_is_a_dead_letter_with_its_cause(
-    queue: TrainingQueue, mlflow_server: MlflowServer
+    queue: TrainingQueue, mlflow_server: MlflowServer, consume: Consume
 ) -> None:
     queue.send(request("wine"))
     consume(queue, mlflow_server.uri)
@@ -157,7 +163,7 @@ def test_a_request_that_nobody_can_train_is_a_dead_letter_with_its_cause(
     assert letter.attempts == 1
 
 
-def test_without_mlflow_a_request_waits(queue: TrainingQueue) -> None:
+def test_without_mlflow_a_request_waits(queue: TrainingQueue, consume: Consume) -> None:
     queue.send(request())
     once_more = RetryPolicy(first_delay_s=600, longest_delay_s=600)
     tally = consume(queue, "http://127.0.0.1:9", once_more)

@@ -94,18 +94,12 @@ def written(releases: Releases) -> dict[str, int]:
 NOTHING = {"rows": 0, "marks": 0, "scratch": 0}
 
 
-def test_rows_that_do_not_fit_or_fail_a_test_are_not_written(live: Releases) -> None:
+def test_a_model_or_a_test_that_fails_is_told_and_nothing_is_written(live: Releases) -> None:
     settings = live.service_settings("v0.0.1")
     model = Path("pipelines/rfm/dbt/models/daily/rfm_daily.sql")
     good = model.read_text()
     model.write_text(good + "union all (select date '1998-03-31', s.*, 'lost' from scored as s limit 1)")
     with pytest.raises(SqlError, match=r"test unique_rfm_daily_customer_id: Got 1 result"):
-        run_sql(asked(DAY), DAILY, settings)
-    model.write_text(good.replace("date '{{ var(\"run_date\") }}'", "date '1998-01-01'"))
-    with pytest.raises(InputError, match="2,357 rows of other dates than 1998-03-31"):
-        run_sql(asked(DAY), DAILY, settings)
-    model.write_text(good.replace("*,", "*, 'red' as colour, 1 as size,"))
-    with pytest.raises(InputError, match="makes what its table has not: colour, size"):
         run_sql(asked(DAY), DAILY, settings)
     model.write_text(good.replace("*,", "*, scored.colour,"))
     with pytest.raises(SqlError, match=r"model rfm_daily: .*column scored.colour does not exist") as caught:
@@ -194,23 +188,50 @@ def test_what_a_run_at_work_has_made_stays_and_what_a_dead_one_left_goes(live: R
             pass
 
 
-def test_a_release_that_is_not_live_merges_nothing(live: Releases) -> None:
-    live.lock("v0.0.2", STATE_OF_JOBS, service="a.b:c")
-    live.prepare("v0.0.2", BUILDERS)
-    settings = live.service_settings("v0.0.2")
-    scratch = scratch_name(settings.pg_schema)
-    with live.connect("v0.0.2") as conn:
-        conn.execute(f"CREATE TABLE {scratch}.made AS SELECT * FROM rfm_daily".encode())
-        with pytest.raises(PolicyError, match="it is not live"):
-            merge(
+def merged(releases: Releases, tag: str, made: str) -> dict[str, int] | None:
+    """Merge what a query makes in the scratch schema of a release, as its job does for DAY."""
+    schema = releases.bind(tag).pg_schema
+    place = (scratch_name(schema), "made")
+    with releases.connect(tag) as conn:
+        conn.execute(f"CREATE TABLE {'.'.join(place)} AS {made}".encode())
+        conn.commit()
+        try:
+            return merge(
                 conn,
                 asked(DAY).message,
                 DAY,
-                {"rfm_daily": (scratch, "made")},
-                release=settings.pg_schema,
+                {"rfm_daily": place},
+                release=schema,
                 marks=DAILY.marks,
                 date_column="run_date",
             )
+        finally:
+            conn.execute(f"DROP TABLE {'.'.join(place)}".encode())
+
+
+def test_a_release_that_is_not_live_merges_nothing(live: Releases) -> None:
+    live.lock("v0.0.2", STATE_OF_JOBS, service="a.b:c")
+    live.prepare("v0.0.2", BUILDERS)
+    with pytest.raises(PolicyError, match="it is not live"):
+        merged(live, "v0.0.2", "SELECT * FROM rfm_daily")
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        (
+            f"SELECT '{DAY}'::date - n AS run_date FROM generate_series(1, 1200) AS n",
+            "1,200 rows of other dates",
+        ),
+        (f"SELECT '{DAY}'::date AS run_date, 'red' AS colour, 1 AS size", "table has not: colour, size"),
+        (f"SELECT '{DAY}'::date AS run_date, 1 AS customer_id", 'column "recency_days" does not exist'),
+    ],
+    ids=["other dates", "more columns", "a column too few"],
+)
+def test_rows_that_do_not_fit_are_not_written(live: Releases, made: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        merged(live, "v0.0.1", made)
+    assert written(live) == NOTHING
 
 
 def test_models_are_tried_by_hand_without_a_row_in_the_release(live: Releases) -> None:

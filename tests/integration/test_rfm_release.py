@@ -1,23 +1,31 @@
-"""Derived tables by models in SQL: the numbers, what a changed model rebuilds, what goes back, what is refused."""
+"""A release of the shop: its numbers by models in SQL, what its service answers, what a changed model rebuilds."""
 
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import psycopg
 import pytest
+from starlette.testclient import TestClient
 
 from mlops_sdk.errors import InputError
 from mlops_sdk.sql.run import SqlError
 from mlops_sdk.state import build
 from mlops_sdk.state.fill import fill
+from mlops_sdk.workload.sql_job import run_sql
+from pipelines.rfm.job import DAILY
+from pipelines.rfm.service import create_app
 from pipelines.rfm.source import read_purchases
 from pipelines.rfm.tables import STATE
+from tests.support.environment import installed_environment
+from tests.support.postgres import PostgresServer, fresh_database
 from tests.support.releases import Releases
-from tests.support.shop import BUILDERS, OBSERVED_UNTIL, STATE_OF_JOBS, read, rfm
+from tests.support.shop import BUILDERS, OBSERVED_UNTIL, STATE_OF_JOBS, asked, read, rfm, shop_in
 
 PARAMETERS = {"observed_until": OBSERVED_UNTIL}
+DAY = date(1998, 3, 31)
 DBT = Path("pipelines/rfm/dbt/models/state")
 
 
@@ -45,13 +53,22 @@ def stored(releases: Releases) -> dict[str, tuple[int, datetime | None]]:
     return {status.physical: (status.attempt, status.sealed_at) for status in found.values()}
 
 
-def test_a_changed_model_rebuilds_what_is_downstream_of_it_and_a_rollback_brings_the_numbers_back(
-    shop: Releases,
-) -> None:
-    shop.lock("v0.0.1", STATE, parameters=PARAMETERS)
-    shop.deploy("v0.0.1", BUILDERS)
+@pytest.fixture(scope="module")
+def released(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Releases]:
+    """v0.0.1 is live with all tables."""
+    with (
+        fresh_database(postgres_server) as database,
+        installed_environment(database) as environment,
+        shop_in(environment, tmp_path_factory.mktemp("shop")) as shop,
+    ):
+        shop.lock("v0.0.1", STATE, parameters=PARAMETERS)
+        shop.deploy("v0.0.1", BUILDERS)
+        yield shop
+
+
+def test_the_tables_are_those_of_pandas(released: Releases) -> None:
     expected = rfm(OBSERVED_UNTIL)
-    with shop.connect("v0.0.1") as conn:
+    with released.connect("v0.0.1") as conn:
         customers, scores = read(conn, "customers"), read(conn, "scores")
         segments = segments_of(conn)
     pd.testing.assert_frame_equal(customers, expected[list(customers)], check_dtype=False)
@@ -61,6 +78,40 @@ def test_a_changed_model_rebuilds_what_is_downstream_of_it_and_a_rollback_brings
     for segment, of in expected.groupby("segment"):
         figures = (len(of), round(of["monetary"].sum(), 2), of["recency_days"].mean())
         assert segments[segment] == pytest.approx(figures, abs=0.006)
+
+
+def test_the_service_answers_with_segments_and_with_a_customer_once_a_date_is_done(
+    released: Releases,
+) -> None:
+    settings = released.service_settings("v0.0.1")
+    with TestClient(create_app(settings)) as client:
+        segments = client.get("/segments").json()["segments"]
+        assert sum(each["customers"] for each in segments) == 2357
+        assert segments == sorted(segments, key=lambda each: -each["monetary"])
+        assert client.get("/customer", params={"customer_id": 1}).status_code == 404
+        run_sql(asked(DAY), DAILY, settings)
+        found = client.get("/customer", params={"customer_id": 1}).json()
+        with released.connect("v0.0.1") as conn:
+            row = conn.execute("SELECT segment, frequency FROM rfm_daily WHERE customer_id = 1").fetchone()
+        assert (found["segment"], found["frequency"]) == row
+        assert found["run_date"] == str(DAY)
+        for wrong in (
+            {},
+            {"customer_id": "x"},
+            {"customer_id": "-1"},
+            {"customer_id": "9" * 20},
+            {"customer_id": "9" * 5000},
+        ):
+            assert client.get("/customer", params=wrong).status_code == 422
+
+
+def test_a_changed_model_rebuilds_what_is_downstream_of_it_and_a_rollback_brings_the_numbers_back(
+    released: Releases,
+) -> None:
+    shop, bought = released, rfm(OBSERVED_UNTIL)
+    with shop.connect("v0.0.1") as conn:
+        customers, scores = read(conn, "customers"), read(conn, "scores")
+        segments = segments_of(conn)
 
     model = DBT / "scores.sql"
     model.write_text(model.read_text().replace("from scored", "from scored where frequency > 1"))
@@ -74,7 +125,7 @@ def test_a_changed_model_rebuilds_what_is_downstream_of_it_and_a_rollback_brings
     }
     with shop.connect("v0.0.2") as conn:
         pd.testing.assert_frame_equal(read(conn, "customers"), customers)
-        assert len(read(conn, "scores")) == int((expected["frequency"] > 1).sum())
+        assert len(read(conn, "scores")) == int((bought["frequency"] > 1).sum())
         counted = conn.execute("SELECT segment, count(*) FROM scores GROUP BY segment").fetchall()
         assert {segment: of[0] for segment, of in segments_of(conn).items()} == dict(counted)
         assert segments_of(conn) != segments

@@ -131,7 +131,7 @@ def test_a_repeated_request_for_one_job_and_date_is_one_run(workload: Workload) 
 
 def test_requests_at_once_queue_one_message(workload: Workload) -> None:
     with ThreadPoolExecutor(12) as pool:
-        for day in (f"2025-{month:02}-{day:02}" for month in (1, 2, 3) for day in range(1, 16)):
+        for day in (f"2025-{month:02}-{day:02}" for month in (1, 2) for day in range(1, 11)):
             answers = list(pool.map(lambda _, day=day: workload.invoke("say", day), range(12)))
             assert len({answer["run"] for answer in answers}) == 1
             assert [answer["queued"] for answer in answers].count(True) == 1
@@ -187,25 +187,23 @@ def test_a_job_that_takes_longer_than_its_limit_is_ended_with_all_that_it_starte
     assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in pids)
 
 
-@pytest.mark.parametrize(
-    ("params", "headers", "status", "what"),
-    [
-        ({"run_date": "2026-02-28", "job": "say"}, {}, 401, "token"),
-        ({"run_date": "2026-02-28", "job": "say"}, {"Authorization": "Bearer wrong"}, 401, "token"),
-        ({"run_date": "2026-02-28", "job": "say"}, {"Authorization": "Basic let me in"}, 401, "token"),
-        ({"job": "say"}, TOKEN, 422, "run_date is missing"),
-        ({"run_date": "28.02.2026", "job": "say"}, TOKEN, 422, "is no date"),
-        ({"run_date": "2026-02-30", "job": "say"}, TOKEN, 422, "is no date"),
-        ({"run_date": "2026-03-02", "job": "say"}, TOKEN, 422, "in the future"),
-        ({"run_date": "2026-02-28", "job": "rfn"}, TOKEN, 404, "no job `rfn`"),
-        ({"run_date": "2026-02-28"}, TOKEN, 422, "which job"),
-    ],
+WRONG: tuple[tuple[dict[str, str], dict[str, str], int, str], ...] = (
+    ({"run_date": "2026-02-28", "job": "say"}, {}, 401, "token"),
+    ({"run_date": "2026-02-28", "job": "say"}, {"Authorization": "Bearer wrong"}, 401, "token"),
+    ({"run_date": "2026-02-28", "job": "say"}, {"Authorization": "Basic let me in"}, 401, "token"),
+    ({"job": "say"}, TOKEN, 422, "run_date is missing"),
+    ({"run_date": "28.02.2026", "job": "say"}, TOKEN, 422, "is no date"),
+    ({"run_date": "2026-02-30", "job": "say"}, TOKEN, 422, "is no date"),
+    ({"run_date": "2026-03-02", "job": "say"}, TOKEN, 422, "in the future"),
+    ({"run_date": "2026-02-28", "job": "rfn"}, TOKEN, 404, "no job `rfn`"),
+    ({"run_date": "2026-02-28"}, TOKEN, 422, "which job"),
 )
-def test_a_wrong_request_is_a_clear_error_and_nothing_is_queued(
-    workload: Workload, params: dict[str, str], headers: dict[str, str], status: int, what: str
-) -> None:
-    answer = workload.client.post("/invoke", params=params, headers=headers)
-    assert (answer.status_code, what in answer.json()["error"]) == (status, True), answer.text
+
+
+def test_wrong_requests_are_clear_errors_and_nothing_is_queued(workload: Workload) -> None:
+    for params, headers, status, what in WRONG:
+        answer = workload.client.post("/invoke", params=params, headers=headers)
+        assert (answer.status_code, what in answer.json()["error"]) == (status, True), (params, answer.text)
     assert workload.transport.receive(1, wait_s=0, lease_s=1) == []
     with psycopg.connect(workload.releases.environment.admin.get_secret_value()) as admin:
         assert admin.execute("SELECT FROM mlops.run").rowcount == 0

@@ -1,6 +1,8 @@
 """Releases of the RFM pipeline: a checkout of its own to change models in, and the same numbers from pandas."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -31,12 +33,19 @@ STATE_OF_JOBS = State(
 
 
 @pytest.fixture
-def shop(environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Releases:
+def shop(environment: Environment, tmp_path: Path) -> Iterator[Releases]:
     """No release yet; the source database has the purchases, the working directory is a checkout of the pipeline."""
-    shutil.copytree(ROOT / "pipelines" / "rfm", tmp_path / "pipelines" / "rfm")
-    monkeypatch.chdir(tmp_path)
+    with shop_in(environment, tmp_path) as releases:
+        yield releases
+
+
+@contextmanager
+def shop_in(environment: Environment, folder: Path) -> Iterator[Releases]:
+    """The same as a context, in a folder that is empty."""
+    shutil.copytree(ROOT / "pipelines" / "rfm", folder / "pipelines" / "rfm")
     load_source(environment.admin)
-    return Releases(environment, tmp_path)
+    with chdir(folder):
+        yield Releases(environment, folder)
 
 
 def asked(day: date, job: str = "rfm") -> JobContext:

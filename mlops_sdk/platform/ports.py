@@ -1,10 +1,9 @@
-"""TCP ports of 127.0.0.1: which are free, and who listens on one.
+"""TCP ports of 127.0.0.1: who listens on one.
 
 Must not start or stop anything.
 """
 
 import socket
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import psutil
@@ -21,17 +20,6 @@ class Listener:
 
     def __str__(self) -> str:
         return f"{self.name} (pid {self.pid})" if self.pid else self.name
-
-
-def free_ports(count: int) -> tuple[int, ...]:
-    """`count` different ports on which nobody listens at this moment, chosen by the system."""
-    with ExitStack() as stack:
-        found = []
-        for _ in range(count):
-            taken = stack.enter_context(socket.socket())
-            taken.bind((LOOPBACK, 0))
-            found.append(int(taken.getsockname()[1]))
-        return tuple(found)
 
 
 def is_free(port: int) -> bool:

@@ -18,11 +18,11 @@ from mlops_sdk.cluster.api import ApiServer, Object
 from mlops_sdk.cluster.forwarder import Forwards, Target
 from mlops_sdk.cluster.kubeconfig import Access
 from mlops_sdk.errors import InputError, NotFoundError, PolicyError
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.release.digest import short
 from mlops_sdk.runtime import env_file
 from mlops_sdk.runtime.keys import BY_NAME
 from mlops_sdk.stack.config import PROJECT
+from mlops_sdk.stack.ports import free_ports
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "mlops-sdk"

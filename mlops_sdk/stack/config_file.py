@@ -4,11 +4,9 @@ Must not decide what belongs into it: `config` does.
 """
 
 import os
-import secrets
-import socket
 import tempfile
 from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_sdk.errors import InputError, NotFoundError
 from mlops_sdk.stack import config
 from mlops_sdk.stack.config import Basis, ReleaseSection
+from mlops_sdk.stack.ports import free_ports
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
@@ -89,7 +88,7 @@ class ConfigFile:
         ports = values.setdefault(f"{config.PROJECT}:ports", {})
         missing = [name for name in config.PORTS if not ports.get(name)]
         if missing or source == self.example:
-            ports.update(zip(missing, lasting_ports(len(missing), self.ports_of_others()), strict=True))
+            ports.update(zip(missing, free_ports(len(missing), self.ports_of_others()), strict=True))
             self.write(document)
 
     def ports_of_others(self) -> set[int]:
@@ -179,35 +178,6 @@ def _quoted_keys(value: Any) -> Any:
 
 def _is_secure(value: Any) -> bool:
     return isinstance(value, dict) and set(value) == {"secure"}
-
-
-def lasting_ports(count: int, taken: set[int], *, in_a_row: int = 1) -> list[int]:
-    """Different ports of 127.0.0.1 that nobody listens on now, and none of `taken`, to be given to servers for good.
-
-    Of each, the `in_a_row` - 1 ports after it are free too, and go with it.
-
-    Below the range of outgoing connections, and of whoever leaves the choice to the system: one of those could
-    sit on a port of ours while its server is down, or before it is up.
-    """
-    with ExitStack() as stack:
-        found: list[int] = []
-        for port in secrets.SystemRandom().sample(range(20_000, 32_000), 2_000):
-            if len(found) == count:
-                break
-            row = range(port, port + in_a_row)
-            if taken.isdisjoint(row) and all(_bound(stack, one) for one in row):
-                found.append(port)
-    return found
-
-
-def _bound(stack: ExitStack, port: int) -> bool:
-    """Whether nobody listens on the port; then it is held until `stack` ends, and is none of who asks next."""
-    listener = stack.enter_context(socket.socket())
-    try:
-        listener.bind(("127.0.0.1", port))
-    except OSError:
-        return False
-    return True
 
 
 def _replace(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mlops_sdk.platform.ports import free_ports
+from mlops_sdk.stack.ports import free_ports
 from tests.support.clone import ROOT, Clone, await_true
 from tests.support.kills import kill_when
 from tools.demo.client import AskingClient

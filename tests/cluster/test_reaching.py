@@ -18,8 +18,8 @@ from mlops_sdk.errors import (
     UnreachableError,
 )
 from mlops_sdk.platform import reach
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.runtime import env_file
+from mlops_sdk.stack.ports import free_ports
 from tests.support.cluster import MANAGED, RealCluster, admin, deployment, service, until
 
 _ECHO = """

@@ -338,7 +338,7 @@ def test_the_process_serves_the_page_does_its_duties_and_ends_with_a_signal(
 def test_a_signal_that_comes_before_the_page_is_served_ends_it_too(page_project: PageProject) -> None:
     program = """
 import os, signal
-from mlops_sdk.platform.ports import free_ports
+from mlops_sdk.stack.ports import free_ports
 from mlops_sdk.release.project import load_project
 from mlops_sdk.rollout.agent.duty import Did, Duty
 from mlops_sdk.rollout.agent.serve import serve

@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from mlops_sdk.errors import UnreachableError
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.rollout.verify.service import readiness, runs, scrape
+from mlops_sdk.stack.ports import free_ports
 
 DIGEST = "sha256:" + "a" * 64
 

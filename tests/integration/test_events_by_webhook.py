@@ -21,13 +21,13 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.registry.webhooks import sign
 from mlops_sdk.release.next_release import Event, ModelUpdate
 from mlops_sdk.rollout.events import poll as polling
 from mlops_sdk.rollout.events import react as reacting
 from mlops_sdk.rollout.events.serve import ci_token, event_routes, register
 from mlops_sdk.runtime.passwords import derive_shared
+from mlops_sdk.stack.ports import free_ports
 from tests.support.environment import MASTER_KEY
 from tests.support.event_project import EventProject
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from mlops_sdk.errors import MlopsError, UnreachableError
-from mlops_sdk.serving.loading.loader import Loader
+from mlops_sdk.serving.loading.loader import _MODULE, Loader
 from mlops_sdk.serving.loading.preparing import Order
 from tests.support.environment import NOBODY
 
@@ -24,7 +24,7 @@ def test_a_helper_that_died_before_it_had_the_order_is_replaced(tmp_path: Path) 
         loader = Loader()
         with pytest.raises(UnreachableError):
             await loader.prepare(order(tmp_path))
-        [warm] = psutil.Process().children()
+        [warm] = [each for each in psutil.Process().children() if _MODULE in each.cmdline()]
         os.kill(warm.pid, signal.SIGKILL)
         # Nothing ran in between that could have noticed.
         with pytest.raises(UnreachableError):

@@ -11,10 +11,11 @@ import psycopg
 import pytest
 
 from mlops_sdk.platform import programs
-from mlops_sdk.platform.ports import free_ports, who_listens
+from mlops_sdk.platform.ports import who_listens
 from mlops_sdk.platform.postgres import PASSWORD_KEY, remove_data
 from mlops_sdk.platform.processes import mark_of
 from mlops_sdk.platform.supervisor import Supervisor
+from mlops_sdk.stack.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 90.0

@@ -20,7 +20,6 @@ from mlops_sdk.errors import DeadlineError, PolicyError
 from mlops_sdk.platform import programs
 from mlops_sdk.platform.folders import open_to_everybody
 from mlops_sdk.platform.memory import pss_mb
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.platform.postgres import (
     PASSWORD_KEY,
     create_cluster,
@@ -32,6 +31,7 @@ from mlops_sdk.platform.postgres import (
 from mlops_sdk.platform.postgres_binaries import find_binaries, server_account
 from mlops_sdk.platform.program import Program
 from mlops_sdk.platform.supervisor import Supervisor
+from mlops_sdk.stack.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = secrets.token_urlsafe(16)

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from mlops_sdk.errors import InputError, MlopsError, PolicyError
 from mlops_sdk.ledger import prefect_database
 from mlops_sdk.platform import backup, relay
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.provider import job
+from mlops_sdk.stack.ports import free_ports
 from tests.support.postgres import PostgresDatabase
 
 

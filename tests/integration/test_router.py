@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.platform.programs import Place, router
 from mlops_sdk.platform.supervisor import Supervisor
 from mlops_sdk.release.buckets import BUCKETS
+from mlops_sdk.stack.ports import free_ports
 from mlops_sdk.traffic.router_files import FileTraffic, prepare_router
 
 ROOT = Path(__file__).parents[2]

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from mlops_sdk.errors import NotFoundError, UnreachableError
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.provider.flow import FlowHandler
 from mlops_sdk.provider.handler import Environment
 from mlops_sdk.provider.work_pool import job_template, put_pool
+from mlops_sdk.stack.ports import free_ports
 from mlops_sdk.traffic.handover import change_schedules
 from mlops_sdk.traffic.prefect_api import call
 from mlops_sdk.traffic.schedules import PrefectSchedules

@@ -14,10 +14,11 @@ import psutil
 import pytest
 
 from mlops_sdk.errors import DeadlineError, InputError, MlopsError, NotFoundError, PolicyError
-from mlops_sdk.platform.ports import free_ports, is_free, who_listens
+from mlops_sdk.platform.ports import is_free, who_listens
 from mlops_sdk.platform.processes import mark_of
 from mlops_sdk.platform.program import Program, Readiness
 from mlops_sdk.platform.supervisor import Supervisor
+from mlops_sdk.stack.ports import free_ports
 
 WAIT_S = 20.0
 

@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 
 from mlops_sdk.errors import MlopsError
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.stack import config
 from mlops_sdk.stack.config_file import ConfigFile
 from mlops_sdk.stack.drive import Preview
 from mlops_sdk.stack.events import Change
+from mlops_sdk.stack.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 

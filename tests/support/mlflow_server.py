@@ -20,7 +20,7 @@ import httpx
 import psutil
 import pytest
 
-from mlops_sdk.platform.ports import free_ports
+from mlops_sdk.stack.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 _LAUNCHER = ROOT / "mlops_sdk" / "platform" / "launch.py"
@@ -95,6 +95,8 @@ def _wait_until_ready(server: MlflowServer, process: subprocess.Popen[bytes]) ->
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ends the server and the worker that it started."""
+    if process.poll() is not None:
+        return  # it did not start, and that is what is told
     started = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     process.terminate()
     _, alive = psutil.wait_procs(started, timeout=10)

@@ -19,7 +19,6 @@ from starlette.types import ASGIApp
 from mlops_sdk.ledger.entries import Entry
 from mlops_sdk.platform import supervisor
 from mlops_sdk.platform.git import run_git
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.platform.supervisor import ProgramStatus
 from mlops_sdk.release.lock import LockedCode, LockedModel
 from mlops_sdk.release.project import Project
@@ -31,6 +30,7 @@ from mlops_sdk.rollout.observed import readiness_facts
 from mlops_sdk.rollout.observed import runtime as observed
 from mlops_sdk.rollout.observed.drift import ServiceSeen
 from mlops_sdk.stack.config_file import ConfigFile
+from mlops_sdk.stack.ports import free_ports
 from mlops_sdk.state import Derived, Forked, Shared, State
 from mlops_sdk.traffic.router_files import FileTraffic, prepare_router
 from tests.support.environment import Environment

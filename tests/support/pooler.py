@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.platform.postgres_binaries import server_account
+from mlops_sdk.stack.ports import free_ports
 from tests.support.postgres import PostgresDatabase
 
 _START_TIMEOUT_S = 20.0

@@ -25,9 +25,9 @@ from psycopg.conninfo import make_conninfo
 
 from mlops_sdk.errors import InputError
 from mlops_sdk.ledger.administer import privileges_sql
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.platform.postgres import PASSWORD_KEY, SUPERUSER, remove_data, server_command
 from mlops_sdk.platform.postgres_binaries import find_binaries
+from mlops_sdk.stack.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 ADMINISTRATOR = "administrator"

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.stack.engine_build import find_go
+from mlops_sdk.stack.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "tools" / "pubsub"

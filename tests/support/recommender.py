@@ -29,12 +29,12 @@ from psycopg.rows import dict_row
 from pydantic import SecretStr
 
 from mlops_sdk.ledger.install import LOGIN_ROLES, install
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.platform.programs import Place, router
 from mlops_sdk.registry.client import Registry
 from mlops_sdk.release.tables import TableSpec
 from mlops_sdk.runtime.passwords import derive
 from mlops_sdk.runtime.settings import BuildOrder, BuildSettings, ModelPin, ServiceSettings
+from mlops_sdk.stack.ports import free_ports
 from mlops_sdk.state import ddl
 from mlops_sdk.state.context import Batch, BuildContext
 from mlops_sdk.state.describe import describe_state

@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from mlops_sdk.platform.ports import free_ports
+from mlops_sdk.stack.ports import free_ports
 from tests.support.mlflow_server import MlflowServer
 
 TOKEN = "a-token-of-the-tests"

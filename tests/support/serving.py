@@ -18,7 +18,6 @@ import uvicorn
 from pydantic import SecretStr
 from ruamel.yaml import YAML
 
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.registry.artifact import folder_digest
 from mlops_sdk.serving.hot.protocol import HotProtocol
 from mlops_sdk.serving.loading.loader import open_snapshot
@@ -28,6 +27,7 @@ from mlops_sdk.serving.server.application import Application, Extension, create_
 from mlops_sdk.serving.server.model_server import ModelServer, first_document
 from mlops_sdk.serving.server.settings import ServerSettings
 from mlops_sdk.serving.slots.slots import Snapshot
+from mlops_sdk.stack.ports import free_ports
 
 TOKEN = "a-token-of-the-tests"
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}

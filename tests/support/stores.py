@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 from mlops_sdk.platform import dependencies
-from mlops_sdk.platform.ports import free_ports
+from mlops_sdk.stack.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 _LAUNCHER = ROOT / "mlops_sdk" / "platform" / "launch.py"

@@ -16,8 +16,8 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from mlops_sdk.messaging import postgres_queue
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.runtime.settings import ServiceSettings
+from mlops_sdk.stack.ports import free_ports
 from mlops_sdk.state import Forked, State
 from mlops_sdk.state.marks import marks_of
 from mlops_sdk.workload.jobs import QUEUE

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from mlops_sdk.platform import programs
 from mlops_sdk.platform.folders import open_to_everybody, run_folder
 from mlops_sdk.platform.memory import pss_mb
-from mlops_sdk.platform.ports import free_ports, is_free, who_listens
 from mlops_sdk.platform.program import Program, Readiness, program_document, program_of, supervisord_config
 
 PLACE = programs.Place(
@@ -105,12 +104,6 @@ def test_a_folder_is_open_only_if_all_above_it_are(tmp_path: Path) -> None:
     assert open_to_everybody(Path("/"))
     assert not open_to_everybody(inner)
     assert not open_to_everybody(inner / "not made yet")
-
-
-def test_free_ports_differ_and_nobody_listens() -> None:
-    ports = free_ports(5)
-    assert len(set(ports)) == 5
-    assert all(is_free(port) and who_listens(port) is None for port in ports)
 
 
 def test_this_process_takes_memory_and_one_that_is_gone_takes_none() -> None:

@@ -47,7 +47,7 @@ from mlops_sdk.rollout.plan.steps import (
 from mlops_sdk.rollout.verify.checks import sentence
 from mlops_sdk.rollout.verify.release import verify
 from mlops_sdk.stack import config
-from mlops_sdk.stack.config_file import lasting_ports
+from mlops_sdk.stack.ports import free_ports
 from mlops_sdk.state import build, fork, references, shared
 from mlops_sdk.state.fingerprint import fingerprints
 from mlops_sdk.state.janitor import collect
@@ -237,7 +237,7 @@ def _service_port(session: Session) -> int:
     taken = {port for binding in session.ledger.bindings(retired=True) for port in binding.ports}
     taken |= session.stack.config.ports_of_others()
     taken |= set(config.ports_of(session.stack.config.read()).values())  # of those that are down too
-    return lasting_ports(1, taken, in_a_row=PORTS)[0]
+    return free_ports(1, taken, in_a_row=PORTS)[0]
 
 
 def _reuse(run: Run, table: str) -> None:

@@ -107,7 +107,7 @@ def _infrastructure(session: Session, lock: Lock, plan: Plan) -> tuple[ResourceC
 
 def _as_it_would_be(session: Session, lock: Lock) -> Binding:
     """The binding that the release would get if nobody else is quicker; its port is any free one."""
-    from mlops_sdk.platform.ports import free_ports
+    from mlops_sdk.stack.ports import free_ports
 
     bindings = session.ledger.bindings(retired=True)
     seq = max((binding.seq for binding in bindings), default=0) + 1

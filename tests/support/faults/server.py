@@ -16,8 +16,8 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from mlops_sdk.ledger.install import scram_verifier
-from mlops_sdk.platform.ports import is_free
 from mlops_sdk.platform.postgres import PASSWORD_KEY, SUPERUSER, remove_data, server_command
+from mlops_sdk.stack.ports import free_ports
 from tests.support.postgres import ROOT, PostgresServer
 
 _READY_TIMEOUT_S = 180.0  # a soak runs beside anything
@@ -101,11 +101,6 @@ class DurableServer:
             self._process.wait(30)
 
 
-def _lasting_port() -> int:
-    """A free port below those that the system gives to connections: one of them could take it while nobody listens."""
-    return next(port for port in secrets.SystemRandom().sample(range(20_000, 32_000), 2_000) if is_free(port))
-
-
 @contextmanager
 def durable_server() -> Iterator[DurableServer]:
     """A server with files of its own, which are removed at the end."""
@@ -113,7 +108,7 @@ def durable_server() -> Iterator[DurableServer]:
         folder = Path(name)
         folder.chmod(0o711)
         found = DurableServer(
-            PostgresServer(_lasting_port(), secrets.token_urlsafe(16), folder / "postgres"), folder
+            PostgresServer(free_ports(1)[0], secrets.token_urlsafe(16), folder / "postgres"), folder
         )
         try:
             found.start()

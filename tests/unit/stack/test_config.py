@@ -12,7 +12,7 @@ from mlops_sdk.release.binding import Binding
 from mlops_sdk.release.lock import Lock, LockedModel, Smoke
 from mlops_sdk.stack import config
 from mlops_sdk.stack.config import Basis, ReleaseSection
-from mlops_sdk.stack.config_file import ConfigFile, lasting_ports, read_plain
+from mlops_sdk.stack.config_file import ConfigFile, read_plain
 from tests.support.locks import make_lock
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -198,19 +198,3 @@ def test_a_config_that_is_no_yaml_is_an_input_error(tmp_path: Path) -> None:
     file.path.write_text("config: [")
     with pytest.raises(InputError, match="not valid YAML"):
         file.read()
-
-
-def test_ports_that_are_given_for_good_are_none_that_the_system_gives_to_whoever_asks() -> None:
-    first = lasting_ports(20, set())
-    assert len(set(first)) == 20
-    assert all(20_000 <= port < 32_000 for port in first)
-    assert not set(lasting_ports(20, set(first))) & set(first)
-
-
-def test_ports_in_a_row_are_all_free_and_nobody_elses() -> None:
-    odd = set(range(20_001, 32_000, 2))
-    assert lasting_ports(1, odd, in_a_row=2) == []
-    found = lasting_ports(5, {port for port in odd if port < 26_000}, in_a_row=2)
-    assert len(found) == 5
-    assert min(found) >= 26_000
-    assert len({*found, *(port + 1 for port in found)}) == 10

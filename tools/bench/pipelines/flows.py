@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 
 from mlops_sdk.platform import programs
-from mlops_sdk.platform.ports import free_ports
+from mlops_sdk.stack.ports import free_ports
 from tools.bench.figures import Figure
 from tools.bench.page import ROOT
 from tools.bench.pipelines.release_settings import process_environment, settings_with

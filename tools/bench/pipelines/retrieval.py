@@ -21,10 +21,10 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from mlops_sdk.errors import NotFoundError
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.registry.client import Registry
 from mlops_sdk.release.binding import Binding
 from mlops_sdk.runtime.settings import ModelPin, ServiceSettings
+from mlops_sdk.stack.ports import free_ports
 from mlops_sdk.state.specs import describe_state
 from pipelines.recommender import recommending, registering, steps
 from pipelines.recommender.tables import STATE

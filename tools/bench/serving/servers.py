@@ -16,7 +16,7 @@ import httpx
 import psutil
 
 from mlops_sdk.platform import dependencies
-from mlops_sdk.platform.ports import free_ports
+from mlops_sdk.stack.ports import free_ports
 from tools.bench.page import ROOT
 
 SERVER_CORE, LOAD_CORE = 0, 1

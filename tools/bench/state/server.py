@@ -18,9 +18,9 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from mlops_sdk.ledger.install import LOGIN_ROLES, install
-from mlops_sdk.platform.ports import free_ports
 from mlops_sdk.platform.postgres import PASSWORD_KEY, SUPERUSER, remove_data, server_command
 from mlops_sdk.runtime.passwords import derive, new_master_key
+from mlops_sdk.stack.ports import free_ports
 from tools.bench.page import ROOT
 
 _START_TIMEOUT_S = 90.0

@@ -4,6 +4,7 @@ A killed job or build leaves no dbt at work. It must not be imported by anything
 """
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -18,6 +19,8 @@ def main() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before we asked
             os._exit(1)
+    # What dbt makes of a project lives until its end: to look for garbage in it takes an eighth of the time to parse one.
+    gc.disable()
     sys.argv = ["dbt", *sys.argv[2:]]
     from dbt.cli.main import cli
 

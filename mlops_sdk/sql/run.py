@@ -25,7 +25,7 @@ from mlops_sdk.errors import InputError, MlopsError
 
 _PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "PYTHONPATH", "SSL_CERT_FILE")
 _PASSWORD = "DBT_ENV_SECRET_MLOPS_PASSWORD"  # noqa: S105 - a name; dbt hides the values of such in its logs
-_QUIET = ("--no-use-colors", "--no-send-anonymous-usage-stats", "--no-version-check", "--no-partial-parse")
+_QUIET = ("--no-use-colors", "--no-send-anonymous-usage-stats", "--no-version-check")
 _COMPILED = re.compile(r"\s*compiled code at \S+")  # in a folder that is gone when somebody reads it
 _CLOCK = re.compile(r"^\d\d:\d\d:\d\d\s*")
 _GOOD = ("success", "pass", "no-op", "warn")
@@ -136,7 +136,8 @@ def run(
     """
     dbt_versions()
     with workspace(project, build=build) as folder:
-        lines, code = dbt(folder, target, command, variables or {}, report)
+        # What was parsed is gone with the folder: nothing is there to be read, and nobody will read it.
+        lines, code = dbt(folder, target, [*command, "--no-partial-parse"], variables or {}, report)
         found = _results(folder / "target")
         if keep is not None:
             _keep(folder / "target", keep)

@@ -7,8 +7,8 @@ TEST_PROCESSES ?= 2
 PYTEST = .venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 # One process: pulumi's mocks keep futures of one event loop, which xdist's workers do not share with them.
 PROGRAM_TESTS = .venv/bin/python -m pytest tests/infra tests/policy
-# With clients of Google, which share no process with Pulumi's. More of them than cores: most wait for leases and retries.
-GOOGLE_PYTEST = .venv/bin/python -m pytest -n 6 --dist loadgroup
+# With clients of Google, which share no process with Pulumi's. Most wait for leases and retries, so more than cores.
+GOOGLE_PYTEST = .venv/bin/python -m pytest -n 4 --dist loadgroup
 GOOGLE_TESTS = tests/integration/test_messaging*.py tests/integration/test_stores.py tests/integration/test_template_in_buckets.py
 # Two processes share one node. Where none can run they are skipped, with the reason.
 CLUSTER_TESTS = $(PYTEST) tests/cluster

@@ -136,6 +136,7 @@ def test_whoever_is_killed_in_the_middle_a_request_is_one_version_and_the_champi
     assert again > version
 
 
+@pytest.mark.slow  # the way on is that of test_movie_pipeline, which shows it in 2 s
 def test_whoever_is_killed_between_the_version_and_its_alias_it_is_one_version_and_the_champion(
     queue: TrainingQueue, mlflow_server: MlflowServer, consume: Consume
 ) -> None:

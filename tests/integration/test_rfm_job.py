@@ -1,6 +1,6 @@
 """The dated job in SQL: its rows, once; who may write what; what is refused, and that nothing is half-written then."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
@@ -33,10 +33,10 @@ from mlops_sdk.workload.scratch import drop_left_over, names_of, take
 from mlops_sdk.workload.sql_job import run_sql
 from mlops_sdk.workload.sql_try import KEPT, try_models
 from pipelines.rfm.job import DAILY, JOBS, require_purchases
-from tests.support.environment import Environment
-from tests.support.postgres import PostgresServer
+from tests.support.environment import Environment, installed_environment
+from tests.support.postgres import PostgresServer, fresh_database
 from tests.support.releases import Releases
-from tests.support.shop import BUILDERS, STATE_OF_JOBS, asked, read, rfm
+from tests.support.shop import BUILDERS, STATE_OF_JOBS, asked, read, rfm, shop_in
 from tests.support.workload import rfm_release
 
 DAY = date(1998, 3, 31)
@@ -45,6 +45,23 @@ DAY = date(1998, 3, 31)
 @pytest.fixture
 def live(shop: Releases) -> Releases:
     """A live release with purchases and the job's table."""
+    return deployed(shop)
+
+
+@pytest.fixture(scope="module")
+def unwritten(
+    postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Releases]:
+    """The same, for tests that write nothing: they share it, and each looks."""
+    with (
+        fresh_database(postgres_server) as database,
+        installed_environment(database) as environment,
+        shop_in(environment, tmp_path_factory.mktemp("shop")) as shop,
+    ):
+        yield deployed(shop)
+
+
+def deployed(shop: Releases) -> Releases:
     shop.lock("v0.0.1", STATE_OF_JOBS)
     shop.deploy("v0.0.1", BUILDERS)
     return shop
@@ -108,21 +125,21 @@ def test_a_model_or_a_test_that_fails_is_told_and_nothing_is_written(live: Relea
     assert written(live) == NOTHING
 
 
-def test_dates_without_data_are_refused_before_anything_is_run(live: Releases) -> None:
-    settings = live.service_settings("v0.0.1")
+def test_dates_without_data_are_refused_before_anything_is_run(unwritten: Releases) -> None:
+    settings = unwritten.service_settings("v0.0.1")
     with pytest.raises(RefusedError, match="2999-01-01 is in the future"):
         run_sql(asked(date(2999, 1, 1)), DAILY, settings)
-    with live.connect("v0.0.1") as conn:
+    with unwritten.connect("v0.0.1") as conn:
         require_purchases(conn, date(1997, 1, 1))
     with pytest.raises(InputError, match="no parameter levels"):
         run_sql(asked(DAY), replace(DAILY, parameters=("levels",)), settings)
-    assert written(live) == NOTHING
+    assert written(unwritten) == NOTHING
 
 
 def test_a_message_that_asks_for_what_cannot_be_done_is_refused_for_good_and_nothing_is_written(
-    live: Releases, monkeypatch: pytest.MonkeyPatch
+    unwritten: Releases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handle, runs = handler(live, monkeypatch)
+    handle, runs = handler(unwritten, monkeypatch)
     asked_for: tuple[tuple[str, date | None, str], ...] = (
         ("rfm", None, "has a run date"),
         ("rfn", DAY, "no job `rfn`"),
@@ -136,7 +153,7 @@ def test_a_message_that_asks_for_what_cannot_be_done_is_refused_for_good_and_not
             handle(message)
         run = runs.read(message.id)
         assert run is None or run["status"] == "failed"
-    assert written(live) == NOTHING
+    assert written(unwritten) == NOTHING
 
 
 def test_the_role_of_the_scratch_schema_reads_the_release_and_writes_nothing_of_it(live: Releases) -> None:
@@ -167,16 +184,16 @@ def test_the_role_of_the_scratch_schema_reads_the_release_and_writes_nothing_of_
         assert conn.execute("SELECT FROM pg_roles WHERE rolname = %s", [scratch]).rowcount == 0
 
 
-def test_what_a_run_at_work_has_made_stays_and_what_a_dead_one_left_goes(live: Releases) -> None:
-    scratch, names = scratch_name(live.bind("v0.0.1").pg_schema), names_of("rfm", "a run")
-    with live.connect("v0.0.1") as looking:
+def test_what_a_run_at_work_has_made_stays_and_what_a_dead_one_left_goes(unwritten: Releases) -> None:
+    scratch, names = scratch_name(unwritten.bind("v0.0.1").pg_schema), names_of("rfm", "a run")
+    with unwritten.connect("v0.0.1") as looking:
 
         def left() -> int:
             drop_left_over(looking, scratch, "rfm")
             found = looking.execute("SELECT FROM pg_class WHERE relnamespace = %s::regnamespace", [scratch])
             return found.rowcount
 
-        with live.connect("v0.0.1") as working:
+        with unwritten.connect("v0.0.1") as working:
             take(working, scratch, names)
             working.execute(f"CREATE TABLE {scratch}.rfm_daily__{names} (n int)".encode())
             assert left() == 1
@@ -228,20 +245,20 @@ def test_a_release_that_is_not_live_merges_nothing(live: Releases) -> None:
     ],
     ids=["other dates", "more columns", "a column too few"],
 )
-def test_rows_that_do_not_fit_are_not_written(live: Releases, made: str, sentence: str) -> None:
+def test_rows_that_do_not_fit_are_not_written(unwritten: Releases, made: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        merged(live, "v0.0.1", made)
-    assert written(live) == NOTHING
+        merged(unwritten, "v0.0.1", made)
+    assert written(unwritten) == NOTHING
 
 
-def test_models_are_tried_by_hand_without_a_row_in_the_release(live: Releases) -> None:
-    settings = live.service_settings("v0.0.1")
+def test_models_are_tried_by_hand_without_a_row_in_the_release(unwritten: Releases) -> None:
+    settings = unwritten.service_settings("v0.0.1")
     found = try_models(Path("pipelines/rfm/dbt"), DAY, settings, select=["rfm_daily"], tests=True)
     assert [(result.kind, result.name, result.rows) for result in found if result.kind == "model"] == [
         ("model", "rfm_daily", 2357)
     ]
     assert "nobody_bought_after_the_run_date" in {result.name for result in found}
-    with live.connect("v0.0.1") as conn:
+    with unwritten.connect("v0.0.1") as conn:
         assert conn.execute("SELECT FROM rfm_daily").rowcount == 0
         scratch = scratch_name(settings.pg_schema)
         left = conn.execute("SELECT FROM pg_class WHERE relnamespace = %s::regnamespace", [scratch])

@@ -14,15 +14,13 @@ from mlops_sdk.errors import InputError
 from mlops_sdk.sql.run import SqlError
 from mlops_sdk.state import build
 from mlops_sdk.state.fill import fill
-from mlops_sdk.workload.sql_job import run_sql
-from pipelines.rfm.job import DAILY
 from pipelines.rfm.service import create_app
 from pipelines.rfm.source import read_purchases
 from pipelines.rfm.tables import STATE
 from tests.support.environment import installed_environment
 from tests.support.postgres import PostgresServer, fresh_database
 from tests.support.releases import Releases
-from tests.support.shop import BUILDERS, OBSERVED_UNTIL, STATE_OF_JOBS, asked, read, rfm, shop_in
+from tests.support.shop import BUILDERS, OBSERVED_UNTIL, STATE_OF_JOBS, read, rfm, shop_in
 
 PARAMETERS = {"observed_until": OBSERVED_UNTIL}
 DAY = date(1998, 3, 31)
@@ -89,7 +87,8 @@ def test_the_service_answers_with_segments_and_with_a_customer_once_a_date_is_do
         assert sum(each["customers"] for each in segments) == 2357
         assert segments == sorted(segments, key=lambda each: -each["monetary"])
         assert client.get("/customer", params={"customer_id": 1}).status_code == 404
-        run_sql(asked(DAY), DAILY, settings)
+        with released.connect("v0.0.1") as conn:  # as the job does
+            conn.execute("INSERT INTO rfm_daily SELECT %s, * FROM scores", [DAY])
         found = client.get("/customer", params={"customer_id": 1}).json()
         with released.connect("v0.0.1") as conn:
             row = conn.execute("SELECT segment, frequency FROM rfm_daily WHERE customer_id = 1").fetchone()

@@ -30,17 +30,18 @@ TUMOURS = steps.recipe_of("breast-cancer")
 def template(environment: Environment, mlflow_server: MlflowServer) -> Releases:
     """v0.0.1 is live with one version of the model, v0.0.2 is prepared with another; neither has a table."""
     manifest = load_manifest(MANIFEST)
-
-    def trained(trees: int) -> Models:
-        recipe = replace(TUMOURS, parameters={"n_estimators": trees, "random_state": 0})
-        with ProcessPoolExecutor(
-            1, mp_context=get_context("spawn")
-        ) as apart:  # MLflow patches the one that trains
-            version = apart.submit(steps.train_model, recipe, mlflow_server.uri).result().model_version
-        return {"tumours": locked(mlflow_server, recipe.model, version)}
-
     given = {"parameters": manifest.parameters, "service": manifest.service}
-    return two_releases(environment, State(), trained(1), trained(40), **given)
+    with ProcessPoolExecutor(
+        1, mp_context=get_context("spawn")
+    ) as apart:  # MLflow patches the one that trains
+
+        def trained(trees: int) -> Models:
+            recipe = replace(TUMOURS, parameters={"n_estimators": trees, "random_state": 0})
+            version = apart.submit(steps.train_model, recipe, mlflow_server.uri).result().model_version
+            return {"tumours": locked(mlflow_server, recipe.model, version)}
+
+        models = trained(1), trained(40)
+    return two_releases(environment, State(), *models, **given)
 
 
 def predictions(client: TestClient, rows: list[list[float]]) -> tuple[list[int], str]:

@@ -19,7 +19,7 @@ def main() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before we asked
             os._exit(1)
-    # What dbt makes of a project lives until its end: to look for garbage in it takes an eighth of the time to parse one.
+    # What dbt makes of a project lives until its end: looking for garbage in it takes an eighth of the time to parse.
     gc.disable()
     sys.argv = ["dbt", *sys.argv[2:]]
     from dbt.cli.main import cli

@@ -152,26 +152,25 @@ def test_a_failed_run_says_why_and_may_be_asked_for_again(workload: Workload) ->
     assert (asked["run"], asked["queued"]) == (run, True)
 
 
-@pytest.mark.parametrize(
-    ("job", "attempts", "cause"),
-    [
-        ("refuse", 1, "2026-02-28 is an empty day"),
-        ("nan", 2, "ValueError: what job nan returned is not JSON: Out of range float"),
-        ("leave", 2, "job leave ended with exit code 0"),
-        ("leave-3", 2, "job leave-3 ended with exit code 3"),
-        ("die", 2, "job die was ended by SIGABRT"),
-        ("missing", 2, "AttributeError: module 'tests.support.job_functions' has no attribute 'nowhere'"),
-    ],
+FAILING = (
+    ("refuse", 1, "2026-02-28 is an empty day"),
+    ("nan", 2, "ValueError: what job nan returned is not JSON: Out of range float"),
+    ("leave", 2, "job leave ended with exit code 0"),
+    ("leave-3", 2, "job leave-3 ended with exit code 3"),
+    ("die", 2, "job die was ended by SIGABRT"),
+    ("missing", 2, "AttributeError: module 'tests.support.job_functions' has no attribute 'nowhere'"),
 )
-def test_a_job_that_cannot_do_its_work_leaves_the_consumer_alone(
-    workload: Workload, job: str, attempts: int, cause: str
-) -> None:
-    run = workload.invoke(job)["run"]
+
+
+def test_jobs_that_cannot_do_their_work_leave_the_consumer_and_each_other_alone(workload: Workload) -> None:
+    runs = [workload.invoke(job)["run"] for job, _, _ in FAILING]
+    said = workload.invoke("say")["run"]
     workload.consume()
-    found = workload.run(run)
-    assert (found["status"], found["attempt"]) == ("failed", attempts)
-    assert found["cause"].startswith(cause)
-    assert workload.run(workload.invoke("say")["run"])["status"] == "queued"
+    for run, (job, attempts, cause) in zip(runs, FAILING, strict=True):
+        found = workload.run(run)
+        assert (found["status"], found["attempt"]) == ("failed", attempts), job
+        assert found["cause"].startswith(cause), found["cause"]
+    assert workload.run(said)["status"] == "done"
 
 
 def test_a_job_that_takes_longer_than_its_limit_is_ended_with_all_that_it_started(workload: Workload) -> None:

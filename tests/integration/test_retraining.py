@@ -136,7 +136,7 @@ def test_whoever_is_killed_in_the_middle_a_request_is_one_version_and_the_champi
     assert again > version
 
 
-@pytest.mark.slow  # the way on is that of test_movie_pipeline, which shows it in 2 s
+@pytest.mark.slow  # test_movie_pipeline shows the same way on in 2 s, by an exception in place of a kill
 def test_whoever_is_killed_between_the_version_and_its_alias_it_is_one_version_and_the_champion(
     queue: TrainingQueue, mlflow_server: MlflowServer, consume: Consume
 ) -> None:

@@ -87,7 +87,7 @@ def test_the_service_answers_with_segments_and_with_a_customer_once_a_date_is_do
         assert sum(each["customers"] for each in segments) == 2357
         assert segments == sorted(segments, key=lambda each: -each["monetary"])
         assert client.get("/customer", params={"customer_id": 1}).status_code == 404
-        with released.connect("v0.0.1") as conn:  # as the job does
+        with released.connect("v0.0.1") as conn:  # the rows of a date, as the job would leave them
             conn.execute("INSERT INTO rfm_daily SELECT %s, * FROM scores", [DAY])
         found = client.get("/customer", params={"customer_id": 1}).json()
         with released.connect("v0.0.1") as conn:

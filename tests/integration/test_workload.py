@@ -179,7 +179,7 @@ def test_a_job_that_takes_longer_than_its_limit_is_ended_with_all_that_it_starte
     found = workload.run(run)
     assert (found["status"], found["cause"]) == (
         "failed",
-        "job hang took longer than its time limit of 4 s",
+        "job hang took longer than its time limit of 6 s",
     )
     pids = [int(line) for line in workload.lines(run) if line.isdecimal()]
     assert len(pids) == 1

@@ -75,7 +75,7 @@ JOBS = Jobs(
     Job("say", f"{HERE}:say"),
     Job("fail", f"{HERE}:fail"),
     Job("refuse", f"{HERE}:refuse"),
-    Job("hang", f"{HERE}:hang", time_limit_s=4),
+    Job("hang", f"{HERE}:hang", time_limit_s=6),
     Job("die", f"{HERE}:die"),
     Job("leave", f"{HERE}:leave"),
     Job("leave-3", f"{HERE}:leave"),

@@ -33,10 +33,10 @@ from mlops_sdk.workload.scratch import drop_left_over, names_of, take
 from mlops_sdk.workload.sql_job import run_sql
 from mlops_sdk.workload.sql_try import KEPT, try_models
 from pipelines.rfm.job import DAILY, JOBS, require_purchases
-from tests.support.environment import Environment, installed_environment
-from tests.support.postgres import PostgresServer, fresh_database
+from tests.support.environment import Environment
+from tests.support.postgres import PostgresServer
 from tests.support.releases import Releases
-from tests.support.shop import BUILDERS, STATE_OF_JOBS, asked, read, rfm, shop_in
+from tests.support.shop import BUILDERS, STATE_OF_JOBS, asked, own_shop, read, rfm
 from tests.support.workload import rfm_release
 
 DAY = date(1998, 3, 31)
@@ -53,11 +53,7 @@ def unwritten(
     postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Releases]:
     """The same, for tests that write nothing: they share it, and each looks."""
-    with (
-        fresh_database(postgres_server) as database,
-        installed_environment(database) as environment,
-        shop_in(environment, tmp_path_factory.mktemp("shop")) as shop,
-    ):
+    with own_shop(postgres_server, tmp_path_factory.mktemp("shop")) as shop:
         yield deployed(shop)
 
 

@@ -17,10 +17,9 @@ from mlops_sdk.state.fill import fill
 from pipelines.rfm.service import create_app
 from pipelines.rfm.source import read_purchases
 from pipelines.rfm.tables import STATE
-from tests.support.environment import installed_environment
-from tests.support.postgres import PostgresServer, fresh_database
+from tests.support.postgres import PostgresServer
 from tests.support.releases import Releases
-from tests.support.shop import BUILDERS, OBSERVED_UNTIL, STATE_OF_JOBS, read, rfm, shop_in
+from tests.support.shop import BUILDERS, OBSERVED_UNTIL, STATE_OF_JOBS, own_shop, read, rfm
 
 PARAMETERS = {"observed_until": OBSERVED_UNTIL}
 DAY = date(1998, 3, 31)
@@ -54,11 +53,7 @@ def stored(releases: Releases) -> dict[str, tuple[int, datetime | None]]:
 @pytest.fixture(scope="module")
 def released(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Releases]:
     """v0.0.1 is live with all tables."""
-    with (
-        fresh_database(postgres_server) as database,
-        installed_environment(database) as environment,
-        shop_in(environment, tmp_path_factory.mktemp("shop")) as shop,
-    ):
+    with own_shop(postgres_server, tmp_path_factory.mktemp("shop")) as shop:
         shop.lock("v0.0.1", STATE, parameters=PARAMETERS)
         shop.deploy("v0.0.1", BUILDERS)
         yield shop

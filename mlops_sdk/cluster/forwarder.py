@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -72,13 +72,21 @@ class Forwards:
         with _locked(self._folder / "targets.lock"):
             mine.touch()
         try:
-            self.add(targets)
+            if silent := self.add(targets):
+                raise DeadlineError(
+                    f"service {silent[0]} could not be forwarded: {self._last_words(silent[0])}",
+                    where=f"context {self._access.context}, namespace {self._namespace}",
+                    remedy="are its pods ready? `mlops status ENV` shows them",
+                )
             yield
         finally:
             mine.unlink(missing_ok=True)
 
-    def add(self, targets: Sequence[Target]) -> None:
-        """Open more ports for the block that is under way."""
+    def add(self, targets: Sequence[Target], *, later: Set[str] = frozenset()) -> list[str]:
+        """Open more ports for the block that is under way; return the services whose port did not answer in time.
+
+        Those of `later` are not waited for: a forward opens its port once the service has a pod.
+        """
         wanted = {target.service: [target.port, target.local_port] for target in targets}
         with _locked(self._folder / "targets.lock"):
             path = self._folder / "targets.json"
@@ -86,15 +94,12 @@ class Forwards:
             _replace(path, json.dumps({**known, **wanted}))
         self._start()
         deadline = time.monotonic() + _START_S
-        for target in targets:
-            while not _answers(target.local_port):
-                if time.monotonic() > deadline:
-                    raise DeadlineError(
-                        f"service {target.service} could not be forwarded: {self._last_words(target.service)}",
-                        where=f"context {self._access.context}, namespace {self._namespace}",
-                        remedy="are its pods ready? `mlops status ENV` shows them",
-                    )
-                time.sleep(_LOOK_AGAIN_S)
+        silent = [target for target in targets if target.service not in later]
+        while silent := [target for target in silent if not _answers(target.local_port)]:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_LOOK_AGAIN_S)
+        return [target.service for target in silent]
 
     def _start(self) -> None:
         arguments = {

@@ -28,6 +28,16 @@ def read_pods(api: ApiServer) -> list[Pod]:
     )
 
 
+def running_workloads(api: ApiServer) -> set[str]:
+    """The Deployments and StatefulSets of which a pod has been started, ready or not, and is not ending."""
+    return {
+        _workload(one)
+        for one in api.list("pods", _MANAGED)
+        if (one.get("status") or {}).get("phase") == "Running"
+        and not one["metadata"].get("deletionTimestamp")
+    }
+
+
 def pod_of(document: Object) -> Pod:
     """What one pod of the API server says."""
     status = document.get("status") or {}

@@ -17,6 +17,7 @@ from mlops_sdk.cluster import kubeconfig
 from mlops_sdk.cluster.api import ApiServer, Object
 from mlops_sdk.cluster.forwarder import Forwards, Target
 from mlops_sdk.cluster.kubeconfig import Access
+from mlops_sdk.cluster.pods import running_workloads
 from mlops_sdk.errors import InputError, NotFoundError, PolicyError
 from mlops_sdk.release.digest import short
 from mlops_sdk.runtime import env_file
@@ -141,11 +142,15 @@ class Reach:
                 env_file.write(folder / f"{name}.env", self.here(self.variables(name)))
 
     def open_services(self, services: Mapping[str, int]) -> None:
-        """Forward the Services of releases that are there: local port by name of the Service."""
+        """Forward the Services of releases that are there: local port by name of the Service.
+
+        One that has no pod that runs is no reason to stop here: that it does not answer is for who asks it to tell, and
+        the command may be the one that mends it.
+        """
         there = {one["metadata"]["name"] for one in self.api.list("services", {MANAGED_BY: MANAGER})}
-        self._forwards.add(
-            [Target(name, SERVICE_PORT, port) for name, port in services.items() if name in there]
-        )
+        found = [Target(name, SERVICE_PORT, port) for name, port in services.items() if name in there]
+        running = running_workloads(self.api)
+        self._forwards.add(found, later={one.service for one in found if one.service not in running})
 
 
 @contextlib.contextmanager

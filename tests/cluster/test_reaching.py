@@ -4,6 +4,7 @@ import base64
 import socket
 from pathlib import Path
 
+import httpx
 import pytest
 
 from mlops_sdk.cluster import kubeconfig
@@ -106,6 +107,20 @@ def test_a_service_without_pods_is_not_waited_for_for_ever(
         pass
 
 
+def test_a_release_without_a_pod_leaves_its_environment_open_and_is_reached_once_it_has_one(
+    real_cluster: RealCluster, relay: ApiServer, tmp_path: Path
+) -> None:
+    _variables(relay)
+    place = reach.Place("stg", tmp_path, tmp_path / "stg", real_cluster.access, relay.namespace)
+    relay.apply("services", service("service-1", reach.SERVICE_PORT))
+    port = free_ports(1)[0]
+    with reach.reach(place) as found:
+        found.open_services({"service-1": port})
+        command = ["python3", "-m", "http.server", str(reach.SERVICE_PORT)]
+        relay.apply("deployments", deployment("service-1", command))
+        until(lambda: _lists_files(port), "the forward to the pod that came")
+
+
 def test_a_wrong_context_names_those_there_are(real_cluster: RealCluster) -> None:
     with pytest.raises(NotFoundError, match="no context 'prd'; it has: test-node"):
         kubeconfig.load(real_cluster.kubeconfig, "prd")
@@ -194,4 +209,11 @@ def _answers(port: int) -> bool:
     try:
         return _ask(port) == b"from inside: hello\n"
     except OSError:
+        return False
+
+
+def _lists_files(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).is_success
+    except httpx.TransportError:
         return False

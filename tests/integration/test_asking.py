@@ -16,7 +16,6 @@ from mlops_sdk.state import State
 from tests.support.asked import Asked
 from tests.support.documented import documented, names
 from tests.support.environment import MASTER_KEY, installed_environment
-from tests.support.postgres import fresh_database
 from tools.bench.long_ledger import fill_ledger, write_project
 
 
@@ -160,10 +159,7 @@ def test_a_ledger_that_was_rewritten_is_found_by_an_attestation(asked: Asked) ->
 
 
 def test_the_answers_of_a_long_history_are_those_of_a_short_one(asked: Asked, tmp_path: Path) -> None:
-    with (
-        fresh_database(asked.environment.database.server) as database,
-        installed_environment(database) as long,
-    ):
+    with installed_environment(asked.environment.database.server) as long:
         commit = write_project(
             tmp_path / "long", app=long.app, conninfo=long.conninfo(), master_key=MASTER_KEY
         )

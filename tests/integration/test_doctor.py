@@ -11,7 +11,7 @@ from mlops_sdk.state.doctor import CHECKS, Finding, judge
 from mlops_sdk.state.examine import examine
 from mlops_sdk.state.mend import mend
 from tests.support.environment import installed_environment
-from tests.support.postgres import PostgresServer, fresh_database
+from tests.support.postgres import PostgresServer
 from tests.support.releases import Releases
 from tests.support.tables import interactions, metadata, users
 
@@ -19,7 +19,7 @@ from tests.support.tables import interactions, metadata, users
 @pytest.fixture(scope="module")
 def releases(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Releases]:
     """v0.0.1 was live, v0.0.2 is."""
-    with fresh_database(postgres_server) as database, installed_environment(database) as environment:
+    with installed_environment(postgres_server) as environment:
         found = Releases(environment, tmp_path_factory.mktemp("releases"))
         for tag, service in (("v0.0.1", "a.a:a"), ("v0.0.2", "b.b:b")):
             meta = metadata()

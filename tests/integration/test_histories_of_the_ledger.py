@@ -19,7 +19,7 @@ from mlops_sdk.ledger.periods import read_blocked, read_moment, read_periods, re
 from mlops_sdk.state import State
 from mlops_sdk.traffic.shift import shift
 from tests.support.environment import installed_environment
-from tests.support.postgres import PostgresServer, fresh_database
+from tests.support.postgres import PostgresServer
 from tests.support.releases import Releases
 
 TAGS = ("v0.0.1", "v0.0.2", "v0.0.3", "v0.0.4")
@@ -115,7 +115,7 @@ class Written:
 @pytest.fixture(scope="module")
 def written(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
     """An environment where four releases stand ready and nothing was live."""
-    with fresh_database(postgres_server) as database, installed_environment(database) as environment:
+    with installed_environment(postgres_server) as environment:
         releases = Releases(environment, tmp_path_factory.mktemp("histories"))
         for tag in TAGS:
             releases.lock(tag, State())

@@ -24,7 +24,7 @@ from mlops_sdk.serving.loading.preparing import Prepared
 from mlops_sdk.serving.template.extension import TemplateExtension
 from mlops_sdk.serving.template.settings import TemplateSettings
 from tests.support.environment import Environment, installed_environment
-from tests.support.postgres import ADMINISTRATOR, PostgresServer, fresh_database, running_server
+from tests.support.postgres import ADMINISTRATOR, PostgresServer, running_server
 from tests.support.serving import Served, prepare_folder, serving, settings_of, tensor_signature, write_model
 
 
@@ -140,18 +140,13 @@ def test_a_killed_postgres_is_no_request_s_affair(
 @contextmanager
 def fresh_database_of_a_server_that_dies(server: PostgresServer) -> Iterator[Environment]:
     """An environment that nobody clears away: its server will be gone."""
-    database = fresh_database(server).__enter__()
-    yield installed_environment(database).__enter__()
+    yield installed_environment(server).__enter__()
 
 
 def test_a_full_disk_is_no_request_s_affair_and_the_log_goes_on_when_there_is_room(
     iris: Prepared, server: PostgresServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with (
-        small_disk(server) as disk,
-        fresh_database(server) as database,
-        installed_environment(database) as environment,
-    ):
+    with small_disk(server) as disk, installed_environment(server) as environment:
         do(
             environment,
             "GRANT INSERT ON mlops.prediction_log TO sdk",

@@ -12,7 +12,7 @@ from mlops_sdk.errors import PolicyError
 from mlops_sdk.ledger.lease import DEFAULT_DURATION_S, Holder, Lease
 from mlops_sdk.state import Forked, Shared, State
 from tests.support.environment import Environment, installed_environment
-from tests.support.postgres import PostgresServer, fresh_database
+from tests.support.postgres import PostgresServer
 from tests.support.releases import Releases
 from tests.support.tables import interactions, metadata, users
 
@@ -25,7 +25,7 @@ def declared() -> State:
 @pytest.fixture(scope="module")
 def releases(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Releases]:
     """v0.0.1 was live, v0.0.2 is."""
-    with fresh_database(postgres_server) as database, installed_environment(database) as environment:
+    with installed_environment(postgres_server) as environment:
         found = Releases(environment, tmp_path_factory.mktemp("releases"))
         for tag, service in (("v0.0.1", "a.a:a"), ("v0.0.2", "b.b:b")):
             found.lock(tag, declared(), service=service)

@@ -12,7 +12,7 @@ from mlops_sdk.release.project import Project, load_project
 from mlops_sdk.rollout.environment.opening import open_session
 from mlops_sdk.state import State
 from tests.support.environment import MASTER_KEY, Environment, installed_environment
-from tests.support.postgres import PostgresServer, fresh_database
+from tests.support.postgres import PostgresServer
 from tests.support.releases import Releases
 from tools.bench.long_ledger import write_project
 
@@ -35,7 +35,7 @@ class Asked:
 @pytest.fixture
 def asked(postgres_server: PostgresServer, tmp_path: Path) -> Iterator[Asked]:
     """v0.0.1 was live, v0.0.2 is; neither has a table or a service."""
-    with fresh_database(postgres_server) as database, installed_environment(database) as environment:
+    with installed_environment(postgres_server) as environment:
         root = tmp_path / "project"
         commit = write_project(
             root, app=environment.app, conninfo=environment.conninfo(), master_key=MASTER_KEY

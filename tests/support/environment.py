@@ -6,6 +6,7 @@ pytest_plugins = ["tests.support.postgres", "tests.support.environment"]
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import psycopg
 import pytest
@@ -15,7 +16,13 @@ from mlops_sdk.ledger.administer import privileges_sql
 from mlops_sdk.ledger.install import LOGIN_ROLES, install
 from mlops_sdk.ledger.store import Ledger
 from mlops_sdk.runtime.passwords import derive
-from tests.support.postgres import ADMINISTRATOR, PostgresDatabase
+from tests.support.postgres import (
+    ADMINISTRATOR,
+    PostgresDatabase,
+    PostgresServer,
+    fresh_database,
+    make_database,
+)
 
 NOBODY = "http://127.0.0.1:1"  # where no server answers
 MASTER_KEY = SecretStr("dGVzdHMgdXNlIG9uZSBrZXkgb2YgMzIgYnl0ZXMuLi4")
@@ -47,32 +54,51 @@ class Environment:
 
 
 @pytest.fixture
-def environment(postgres_database: PostgresDatabase) -> Iterator[Environment]:
+def environment(postgres_server: PostgresServer) -> Iterator[Environment]:
     """An environment with nothing bound in it."""
-    with installed_environment(postgres_database) as found:
+    with installed_environment(postgres_server) as found:
         yield found
 
 
 @contextmanager
-def installed_environment(database: PostgresDatabase) -> Iterator[Environment]:
-    """An environment installed as on a managed Postgres: by an administrator who is no superuser.
+def installed_environment(server: PostgresServer) -> Iterator[Environment]:
+    """An environment in a database of its own, a copy of one that was installed.
+
+    A copy, because installing takes twice as long, and hundreds of tests want one.
+    """
+    with fresh_database(server, template=_installed(server)) as database:
+        found = Environment(database, "local", database.name)
+        # Who may connect belongs to a database, and is not copied.
+        grants = privileges_sql("app").replace(':"app"', database.name)
+        with psycopg.connect(database.conninfo(user=ADMINISTRATOR), autocommit=True) as conn:
+            conn.execute(grants.encode())
+        yield found
+        _drop_roles(found)
+
+
+@cache
+def _installed(server: PostgresServer) -> str:
+    """A database that lasts as long as its server, installed as on a managed Postgres: by who is no superuser.
 
     What only the server's provider may do, which is pgvector, is done by the superuser before.
     """
-    found = Environment(database, "local", database.name)
-    with psycopg.connect(found.admin.get_secret_value(), autocommit=True) as conn:
+    database = make_database(server)
+    with psycopg.connect(database.conninfo(), autocommit=True) as conn:
         conn.execute("CREATE SCHEMA sdk_ext AUTHORIZATION administrator")
         conn.execute(privileges_sql("extension").encode())
     passwords = {role: derive(MASTER_KEY, role) for role in LOGIN_ROLES}
     administrator = SecretStr(database.conninfo(user=ADMINISTRATOR))
-    install(administrator, database.name, passwords, environment=found.name)
-    yield found
-    with psycopg.connect(found.admin.get_secret_value(), autocommit=True) as conn:
-        # Roles belong to the server: drop what the releases of this test had in this database.
+    install(administrator, database.name, passwords, environment="local")
+    return database.name
+
+
+def _drop_roles(environment: Environment) -> None:
+    """Roles belong to the server: drop what the releases of a test had in its database."""
+    with psycopg.connect(environment.admin.get_secret_value(), autocommit=True) as conn:
         roles = conn.execute(
             "SELECT rolname FROM pg_roles WHERE rolname LIKE %s OR rolname LIKE 'build\\_'"
             " || (SELECT oid FROM pg_database WHERE datname = current_database()) || '\\_%%'",
-            [f"rel\\_{found.app}%"],
+            [f"rel\\_{environment.app}%"],
         ).fetchall()
         for (role,) in roles:
             conn.execute(psycopg.sql.SQL("DROP OWNED BY {0}").format(psycopg.sql.Identifier(role)))

@@ -121,15 +121,23 @@ def postgres_database(postgres_server: PostgresServer) -> Iterator[PostgresDatab
 
 
 @contextmanager
-def fresh_database(server: PostgresServer) -> Iterator[PostgresDatabase]:
-    """A database of the administrator's, as long as the context lasts."""
+def fresh_database(server: PostgresServer, *, template: str = "template1") -> Iterator[PostgresDatabase]:
+    """A database of the administrator's, as long as the context lasts; a copy of `template`, which nobody uses now."""
+    database = make_database(server, template=template)
+    yield database
+    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database.name)))
+
+
+def make_database(server: PostgresServer, *, template: str = "template1") -> PostgresDatabase:
+    """The same, for as long as its server lasts."""
     name = f"t_{secrets.token_hex(6)}"
-    create = "CREATE DATABASE {} OWNER administrator STRATEGY wal_log"
+    create = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY wal_log").format(
+        sql.Identifier(name), sql.Identifier(ADMINISTRATOR), sql.Identifier(template)
+    )
     with psycopg.connect(server.conninfo(), autocommit=True) as connection:
-        connection.execute(sql.SQL(create).format(sql.Identifier(name)))
-    yield PostgresDatabase(server, name)
-    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        connection.execute(create)
+    return PostgresDatabase(server, name)
 
 
 def _make_administrator(server: PostgresServer) -> None:
@@ -155,6 +163,7 @@ __all__ = [
     "PostgresDatabase",
     "PostgresServer",
     "fresh_database",
+    "make_database",
     "postgres_database",
     "postgres_server",
     "running_server",

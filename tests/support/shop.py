@@ -18,7 +18,7 @@ from pipelines.rfm.purchases import build_purchases
 from pipelines.rfm.source import load_source, read_purchases
 from pipelines.rfm.tables import STATE
 from tests.support.environment import Environment, installed_environment
-from tests.support.postgres import ROOT, PostgresServer, fresh_database
+from tests.support.postgres import ROOT, PostgresServer
 from tests.support.releases import Releases
 
 OBSERVED_UNTIL = "1997-09-30"
@@ -51,11 +51,7 @@ def shop_in(environment: Environment, folder: Path) -> Iterator[Releases]:
 @contextmanager
 def own_shop(server: PostgresServer, folder: Path) -> Iterator[Releases]:
     """The same in an environment of its own, for tests that share one."""
-    with (
-        fresh_database(server) as database,
-        installed_environment(database) as environment,
-        shop_in(environment, folder) as releases,
-    ):
+    with installed_environment(server) as environment, shop_in(environment, folder) as releases:
         yield releases
 
 

@@ -23,7 +23,7 @@ from mlops_sdk.state.marks import marks_of
 from mlops_sdk.workload.jobs import QUEUE
 from pipelines.rfm.source import load_source
 from tests.support.environment import Environment, installed_environment
-from tests.support.postgres import PostgresServer, fresh_database
+from tests.support.postgres import PostgresServer
 from tests.support.releases import Releases
 from tests.support.shop import BUILDERS, STATE_OF_JOBS
 
@@ -173,7 +173,7 @@ def rfm_release(server: PostgresServer, *, app: str = "") -> Iterator[JobRelease
 
 @contextmanager
 def _environment(server: PostgresServer) -> Iterator[Environment]:
-    with fresh_database(server) as database, installed_environment(database) as environment:
+    with installed_environment(server) as environment:
         with psycopg.connect(environment.admin.get_secret_value(), autocommit=True) as conn:
             conn.execute("SET ROLE sdk_owner")
             postgres_queue.create(conn, QUEUE, users=("sdk", "sdk_app"))

@@ -10,6 +10,11 @@ PROGRAM_TESTS = .venv/bin/python -m pytest tests/infra tests/policy
 # With clients of Google, which share no process with Pulumi's. Most wait for leases and retries, so more than cores.
 GOOGLE_PYTEST = .venv/bin/python -m pytest -n 4 --dist loadgroup
 GOOGLE_TESTS = tests/integration/test_messaging*.py tests/integration/test_stores.py tests/integration/test_template_in_buckets.py
+# Side by side: the one works on one core, the other waits. What Google's say is shown when both have ended.
+PROGRAM_AND_GOOGLE = @said=$$(mktemp); \
+	$(GOOGLE_PYTEST) -m "$(USUAL) and google" $(GOOGLE_TESTS) >$$said 2>&1 & google=$$!; \
+	$(PROGRAM_TESTS); program=$$?; \
+	wait $$google; google=$$?; cat $$said; rm $$said; test $$program = 0 -a $$google = 0
 # Two processes share one node. Where none can run they are skipped, with the reason.
 CLUSTER_TESTS = $(PYTEST) tests/cluster
 # What runs always; the other marks are in pyproject.toml.
@@ -64,8 +69,7 @@ cluster: setup
 
 test: setup lint
 	$(PYTEST) -m "$(USUAL) and not google" tests --ignore tests/cluster --ignore tests/infra --ignore tests/policy
-	$(PROGRAM_TESTS)
-	$(GOOGLE_PYTEST) -m "$(USUAL) and google" $(GOOGLE_TESTS)
+	$(PROGRAM_AND_GOOGLE)
 	@.venv/bin/python -m tools.cluster prepare --or-leave-out
 	$(CLUSTER_TESTS)
 
@@ -74,8 +78,7 @@ test-cluster: cluster
 
 test-fast: setup lint
 	$(PYTEST) -m "$(USUAL) and not google" tests --ignore tests/acceptance --ignore tests/cluster --ignore tests/infra --ignore tests/policy
-	$(PROGRAM_TESTS)
-	$(GOOGLE_PYTEST) -m "$(USUAL) and google" $(GOOGLE_TESTS)
+	$(PROGRAM_AND_GOOGLE)
 
 test-slow: setup
 	$(PYTEST) -m "slow and not google" tests

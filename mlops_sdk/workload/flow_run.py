@@ -1,5 +1,12 @@
-"""What a flow's process tells Prefect of itself. Importing it is light: it imports Prefect when it is called."""
+"""A flow's process: what it tells Prefect of itself, and how it ends when a person started it.
 
+Importing it is light: it imports Prefect when it is called.
+"""
+
+import sys
+from collections.abc import Callable
+
+from mlops_sdk.errors import MlopsError
 from mlops_sdk.runtime.flow_marks import REPORTED_LABEL
 from mlops_sdk.runtime.settings import ServiceSettings
 
@@ -16,3 +23,13 @@ def say_release(settings: ServiceSettings) -> None:
         return
     with get_client(sync_client=True) as client:
         client.update_flow_run_labels(flow_run.id, {REPORTED_LABEL: settings.release_digest})
+
+
+def by_hand(flow: Callable[[], object]) -> int:
+    """Call a flow as a program does: 0, or the exit code of what went wrong, which is told on standard error."""
+    try:
+        flow()
+    except MlopsError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - a program that prints
+        return error.exit_code
+    return 0

@@ -7,7 +7,7 @@ know a server: who is asked, who confirms and who is told of it are given.
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
 from uuid import UUID
@@ -67,7 +67,7 @@ class Orchestration:
 
     `at_once` is how many may be under way, `timeout_s` how long each is waited for after it was asked for. `report`
     gets a line for what happens; `clock` and `pause` count seconds. `allowed` is called first and before each date is
-    asked for, and raises where it may not be. `done` has the outcomes of the last call, also of one that was cut short.
+    asked for, and raises where it may not be. `ended` gets each outcome as it comes, also in a call that is cut short.
     """
 
     ask: Ask
@@ -80,7 +80,7 @@ class Orchestration:
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
     allowed: Callable[[], None] = lambda: None
-    done: list[Outcome] = field(default_factory=list)
+    ended: Callable[[Outcome], None] = lambda _: None
 
     def run(self, job: Job, days: Iterable[date]) -> tuple[Outcome, ...]:
         """What became of each date, in the order of dates. One that fails keeps no other from being done.
@@ -88,10 +88,10 @@ class Orchestration:
         Raises UnreachableError when who is asked stays away longer than `patience_s`, and what `allowed`, and `Ask`
         for a request that is wrong, raise.
         """
-        self.done.clear()
         self._patiently(self.allowed)
         self._patiently(self.ask.health)
         waiting, under_way = deque(sorted(set(days))), dict[date, _UnderWay]()
+        outcomes: list[Outcome] = []
         while waiting or under_way:
             while waiting and len(under_way) < self.at_once:
                 under_way[waiting[0]] = self._request(job, waiting[0])
@@ -100,11 +100,12 @@ class Orchestration:
                 outcome = self._look(job, day, one)
                 if outcome is not None:
                     self.report(outcome.line())
-                    self.done.append(outcome)
+                    self.ended(outcome)
+                    outcomes.append(outcome)
                     del under_way[day]
             if len(under_way) >= self.at_once or (under_way and not waiting):
                 self.pause(self.poll_s)
-        return tuple(sorted(self.done, key=lambda one: one.run_date))
+        return tuple(sorted(outcomes, key=lambda one: one.run_date))
 
     def _request(self, job: Job, day: date) -> _UnderWay:
         self._patiently(self.allowed)

@@ -62,6 +62,7 @@ class Orchestrator:
         wanted, dates = self.jobs.job(job), sorted(set(days))
         _require(dates, at_once)
         conninfo = self.settings.database_conninfo(application_name="mlops orchestrator")
+        known: dict[date, Outcome] = {}
         orchestration = Orchestration(
             ask=self.ask,
             confirm=lambda job, day, result: confirm(conninfo, job.checks, day, result),
@@ -71,11 +72,11 @@ class Orchestrator:
             patience_s=self.patience_s,
             poll_s=poll_s,
             allowed=self._require_live,
+            ended=lambda one: known.update({one.run_date: one}),
         )
         try:
             outcomes = orchestration.run(wanted, dates)
         except (AuthError, UnreachableError) as away:
-            known = {one.run_date: one for one in orchestration.done}
             self._tell(_wrong(known.get(day) or self._unknown(wanted, day, away) for day in dates), away)
             raise
         wrong = _wrong(outcomes)

@@ -1,5 +1,7 @@
 """The training flow: thin. What it does is in training.py, its facts are in the environment."""
 
+import sys
+
 from prefect import flow, get_run_logger
 
 from mlops_sdk.runtime.settings import EnvironmentSettings
@@ -21,4 +23,6 @@ def train_adapters() -> dict[str, dict[str, int]]:
 
 
 if __name__ == "__main__":
-    train_adapters()
+    from mlops_sdk.workload.flow_run import by_hand
+
+    sys.exit(by_hand(train_adapters))

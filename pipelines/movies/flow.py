@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from prefect import flow, get_run_logger
 
-from mlops_sdk.errors import MlopsError
 from mlops_sdk.platform.git import commit_of
 from mlops_sdk.runtime.settings import EnvironmentSettings, ServiceSettings
 
@@ -97,6 +96,8 @@ def _where() -> "Where":
 
 def main() -> int:
     """Run one of the flows in this process."""
+    from mlops_sdk.workload.flow_run import by_hand
+
     parser = argparse.ArgumentParser(description="Train the movie rating model")
     modes = parser.add_subparsers(dest="mode", required=True)
     fixed = modes.add_parser("automated", help="the fixed configuration; registers what is accepted")
@@ -105,15 +106,9 @@ def main() -> int:
     search.add_argument("--trials", type=int, default=10)
     search.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    try:
-        if arguments.mode == "automated":
-            automated(arguments.configuration)
-        else:
-            experiment(arguments.trials, arguments.seed)
-    except MlopsError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - a program that prints
-        return error.exit_code
-    return 0
+    if arguments.mode == "automated":
+        return by_hand(lambda: automated(arguments.configuration))
+    return by_hand(lambda: experiment(arguments.trials, arguments.seed))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from itertools import islice
 
 import pandas as pd
 
+from mlops_sdk.errors import InputError
 from mlops_sdk.state.context import Batch, BuildContext
 
 BATCH_ROWS = 1_000
@@ -21,11 +22,18 @@ _FILMS = """
 
 
 def build_content(context: BuildContext) -> Iterator[Batch]:
-    """Every film of the source, in batches that can be resumed."""
+    """Every film of the source, in batches that can be resumed. Raises InputError where there is none to recommend."""
     embedder = context.model("embedder")
     after = -1 if context.resume_after is None else int(context.resume_after)
     source = context.source("films", _FILMS, [after])
     while films := list(islice(source, BATCH_ROWS)):
+        after = films[-1]["film_id"]
         vectors = embedder.predict(pd.DataFrame({"text": [film.pop("text") for film in films]}))
         rows = [{**film, "embedding": vector} for film, vector in zip(films, vectors, strict=True)]
-        yield Batch(rows, cursor=str(films[-1]["film_id"]))
+        yield Batch(rows, cursor=str(after))
+    if after < 0:
+        raise InputError(
+            "there are no films",
+            where="source database, table films",
+            remedy="load them: python -m pipelines.recommender.source",
+        )

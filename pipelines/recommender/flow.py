@@ -6,6 +6,7 @@ Training runs on its own and as a deployment:
 Importing it is quick: steps import scikit-learn and MLflow when they run.
 """
 
+import sys
 from collections.abc import Sequence
 from datetime import date
 
@@ -63,4 +64,6 @@ def _ask(days: Sequence[date], *, at_once: int) -> int:
 
 
 if __name__ == "__main__":
-    train_models()
+    from mlops_sdk.workload.flow_run import by_hand
+
+    sys.exit(by_hand(train_models))

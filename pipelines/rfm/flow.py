@@ -5,6 +5,7 @@
 Importing it is quick: steps import scikit-learn and MLflow when they run.
 """
 
+import sys
 from collections.abc import Sequence
 from datetime import date
 
@@ -54,4 +55,6 @@ def _ask(days: Sequence[date], *, at_once: int, invoker: bool | str) -> int:
 
 
 if __name__ == "__main__":
-    train_customer_value()
+    from mlops_sdk.workload.flow_run import by_hand
+
+    sys.exit(by_hand(train_customer_value))

@@ -1,5 +1,7 @@
 """The Prefect flow that trains the models where flows run. It must hold no logic of its own."""
 
+import sys
+
 from prefect import flow, get_run_logger
 
 from mlops_sdk.runtime.settings import EnvironmentSettings
@@ -21,4 +23,6 @@ def train_models() -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    train_models()
+    from mlops_sdk.workload.flow_run import by_hand
+
+    sys.exit(by_hand(train_models))

@@ -107,7 +107,10 @@ class Written:
 
     def _remember(self) -> None:
         with connect(self.releases.conninfo) as conn:
-            row = conn.execute("SELECT clock_timestamp(), max(n) FROM mlops.entry").fetchone()
+            # The ledger's times never go back, and a machine's clock may.
+            row = conn.execute(
+                "SELECT greatest(clock_timestamp(), max(at)), max(n) FROM mlops.entry"
+            ).fetchone()
         assert row is not None
         self.truths.append(Truth(row[0], row[1] or 0, self.live, dict(self.shares)))
 

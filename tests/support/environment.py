@@ -89,6 +89,10 @@ def _installed(server: PostgresServer) -> str:
     passwords = {role: derive(MASTER_KEY, role) for role in LOGIN_ROLES}
     administrator = SecretStr(database.conninfo(user=ADMINISTRATOR))
     install(administrator, database.name, passwords, environment="local")
+    with psycopg.connect(server.conninfo(), autocommit=True) as conn:
+        # Else it would be one more environment of the server.
+        template = psycopg.sql.Identifier(database.name)
+        conn.execute(psycopg.sql.SQL("ALTER DATABASE {} IS_TEMPLATE true").format(template))
     return database.name
 
 

@@ -127,17 +127,32 @@ def test_a_rollback_brings_the_first_release_back_and_no_request_fails(stg: Clus
     assert _inputs(stg) == before
 
 
-def test_a_release_s_flow_runs_in_a_pod_with_both_layers_of_variables(stg: ClusterEnvironment) -> None:
-    said = _run_flow(stg, "printing/v0.0.2")
+@pytest.fixture(scope="module")
+def flow_runs(stg: ClusterEnvironment) -> dict[str, str]:
+    """Runs of the second release's flows, started as a person does: each's id, by the deployment's name."""
+    with open_session(load_project(stg.clone.root), "stg") as session:
+        url = session.settings.prefect_api_url
+        runs = {}
+        for deployment in ("printing/v0.0.2", "ask/v0.0.2"):
+            _, found = call(url, "GET", f"deployments/name/{deployment}")
+            _, run = call(url, "POST", f"deployments/{found['id']}/create_flow_run", {})
+            runs[deployment] = str(run["id"])
+    return runs
+
+
+def test_a_release_s_flow_runs_in_a_pod_with_both_layers_of_variables(
+    stg: ClusterEnvironment, flow_runs: dict[str, str]
+) -> None:
+    said = _log_of_flow(stg, flow_runs["printing/v0.0.2"])
     for name in ("MLOPS_ENVIRONMENT", "MLOPS_DATABASE_HOST", "MLOPS_RELEASE_DIGEST", "MLOPS_PG_SCHEMA"):
         assert f"{name} is here" in said
     assert "MLOPS_OPERATOR_URL" not in said
 
 
 def test_a_release_s_jobs_are_done_by_its_consumer_by_message_and_by_its_invoker(
-    stg: ClusterEnvironment,
+    stg: ClusterEnvironment, flow_runs: dict[str, str]
 ) -> None:
-    said = _run_flow(stg, "ask/v0.0.2")
+    said = _log_of_flow(stg, flow_runs["ask/v0.0.2"])
     for invoker in (False, True):
         assert f"invoker {invoker}: " in said
 
@@ -266,19 +281,17 @@ def _answered_by(stg: ClusterEnvironment, release: str) -> httpx.Response | None
     return answer if answer.headers.get("X-MLOps-Release") == release else None
 
 
-def _run_flow(stg: ClusterEnvironment, deployment: str) -> str:
-    """Run a release's flow as a person does, wait for its end, and return its log."""
+def _log_of_flow(stg: ClusterEnvironment, run: str) -> str:
+    """Wait for the end of a flow run, require that it went well, and return its log."""
     with open_session(load_project(stg.clone.root), "stg") as session:
         url = session.settings.prefect_api_url
-        _, found = call(url, "GET", f"deployments/name/{deployment}")
-        _, run = call(url, "POST", f"deployments/{found['id']}/create_flow_run", {})
 
         def over() -> str | None:
-            state = call(url, "GET", f"flow_runs/{run['id']}")[1]["state"]["type"]
+            state = call(url, "GET", f"flow_runs/{run}")[1]["state"]["type"]
             return str(state) if state in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
 
-        state = until(over, f"the end of {deployment}", 240)
-        wanted = {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "limit": 200}
+        state = until(over, "the end of the flow run", 240)
+        wanted = {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200}
 
         def log() -> str:
             return "\n".join(one["message"] for one in call(url, "POST", "logs/filter", wanted)[1])

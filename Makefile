@@ -10,9 +10,11 @@ PROGRAM_TESTS = .venv/bin/python -m pytest tests/infra tests/policy
 # With clients of Google, which share no process with Pulumi's. Most wait for leases and retries, so more than cores.
 GOOGLE_PYTEST = .venv/bin/python -m pytest -n 4 --dist loadgroup
 GOOGLE_TESTS = tests/integration/test_messaging*.py tests/integration/test_stores.py tests/integration/test_template_in_buckets.py
-# Side by side: the one works on one core, the other waits. What Google's say is shown when both have ended.
+# Side by side: the one works on one core, the other waits. What Google's say is shown when both have ended. Ctrl-C does
+# not reach what a shell has put into the background: it is ended by hand.
 PROGRAM_AND_GOOGLE = @said=$$(mktemp); \
 	$(GOOGLE_PYTEST) -m "$(USUAL) and google" $(GOOGLE_TESTS) >$$said 2>&1 & google=$$!; \
+	trap 'kill $$google; rm $$said; exit 130' INT TERM; \
 	$(PROGRAM_TESTS); program=$$?; \
 	wait $$google; google=$$?; cat $$said; rm $$said; test $$program = 0 -a $$google = 0
 # Two processes share one node. Where none can run they are skipped, with the reason.

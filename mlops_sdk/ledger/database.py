@@ -22,7 +22,7 @@ from mlops_sdk.errors import AuthError, MlopsError, UnreachableError
 T = TypeVar("T")
 Connection = psycopg.Connection[TupleRow]
 
-CONNECT_TIMEOUT_S = 10  # on a cluster it is four hops away: API server, kubelet, relay, and each may be busy
+CONNECT_TIMEOUT_S = 10  # on a cluster API server, kubelet and relay are on the way, and each may be busy
 LOCK_TIMEOUT_MS = 300  # below deadlock_timeout, so that a control transaction is the victim, not a writer
 # Between two statements of one transaction pass milliseconds: who says nothing for so long was stopped,
 # and its locks are in the way of whoever repeats its work.

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from mlops_sdk.cluster.pods import read_pods
+from mlops_sdk.cluster.pods import read_pods, running_workloads
 from mlops_sdk.release.buckets import bucket_headers
 from mlops_sdk.release.digest import digest_of, short
 from mlops_sdk.release.project import load_project
@@ -169,6 +169,10 @@ def test_drift_by_hand_is_seen_and_mended(stg: ClusterEnvironment) -> None:
     with stg.api() as api:
         api.merge("deployments", "relay", {"spec": {"replicas": 2}})
         api.merge("deployments", service, {"spec": {"replicas": 0}})
+        until(lambda: service not in running_workloads(api), "the end of the service's pods")
+    # Who comes now finds no forward open, and none to open to.
+    targets = stg.folder / "forward" / "targets.json"
+    until(lambda: not targets.exists(), "the end of the forwards that nobody uses")
     until(lambda: "v0.0.2" in json.dumps(stg.json("status", "stg")["drift"]), "drift in the status")
     stg.clone.shell_of("stg", "pulumi refresh --yes --skip-preview --stack stg --non-interactive")
     said = stg.clone.shell_of("stg", "pulumi preview --diff --stack stg --non-interactive")

@@ -64,7 +64,7 @@ def environment(postgres_server: PostgresServer) -> Iterator[Environment]:
 def installed_environment(server: PostgresServer) -> Iterator[Environment]:
     """An environment in a database of its own, a copy of one that was installed.
 
-    A copy, because installing takes twice as long, and hundreds of tests want one.
+    A copy, because installing takes seven times as long, and hundreds of tests want one.
     """
     with fresh_database(server, template=_installed(server)) as database:
         found = Environment(database, "local", database.name)
